@@ -1,0 +1,1 @@
+"""Organizations, workspaces, members, API keys and sign-in."""

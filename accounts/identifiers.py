@@ -1,0 +1,36 @@
+"""Identifiers with a prefix that names what they point at, such as `org_4kq0…`. Pure."""
+
+from __future__ import annotations
+
+import secrets
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower case
+
+
+def new(prefix: str) -> str:
+    """Return `prefix_` and 20 random characters of base 32 (100 bits)."""
+    return f"{prefix}_{''.join(secrets.choice(_ALPHABET) for _ in range(20))}"
+
+
+def organization() -> str:
+    return new("org")
+
+
+def workspace() -> str:
+    return new("ws")
+
+
+def api_key() -> str:
+    return new("key")
+
+
+def policy() -> str:
+    return new("pol")
+
+
+def experiment() -> str:
+    return new("exp")
+
+
+def route_change() -> str:
+    return new("chg")

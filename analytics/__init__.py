@@ -1,0 +1,1 @@
+"""Request logs, dashboards, quality, experiments and exports."""

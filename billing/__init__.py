@@ -1,0 +1,1 @@
+"""Plans, the usage ledger, quota, invoices and margin."""

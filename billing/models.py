@@ -1,0 +1,51 @@
+"""The tables of billing: which segments are posted, and the usage ledger that money is summed from."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class LoadedSegment(models.Model):
+    """The mark that a segment's rows stand in ClickHouse and its usage in the ledger. Its id is the idempotency key."""
+
+    segment_id = models.CharField(primary_key=True, max_length=80)
+    records = models.PositiveIntegerField()
+    dead_letters = models.PositiveIntegerField(default=0)
+    sha256 = models.CharField(max_length=64)
+    loaded_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    def __str__(self) -> str:
+        return self.segment_id
+
+
+class UsageEntry(models.Model):
+    """Usage of one segment, aggregated by everything that money depends on. Append-only."""
+
+    segment = models.ForeignKey(LoadedSegment, on_delete=models.PROTECT, related_name="entries")
+    # Plain ids, no foreign keys: the ledger outlives the workspaces and keys that it speaks of.
+    organization_id = models.CharField(max_length=40)
+    workspace_id = models.CharField(max_length=40)
+    api_key_id = models.CharField(max_length=40)
+    key_source = models.CharField(max_length=12)
+    price_version = models.CharField(max_length=40, blank=True)
+    price_state = models.CharField(max_length=12)
+    state = models.CharField(max_length=12)
+    usage_date = models.DateField()  # UTC date of the calls' start
+    calls = models.BigIntegerField()
+    input_tokens = models.BigIntegerField()
+    cached_read_tokens = models.BigIntegerField()
+    cache_write_tokens = models.BigIntegerField()
+    output_tokens = models.BigIntegerField()
+    reasoning_tokens = models.BigIntegerField()
+    provider_cost_nanousd = models.BigIntegerField()
+    billed_nanousd = models.BigIntegerField()
+    digest = models.BigIntegerField()  # sum of analytics.request_log.digest over the calls, modulo 2**63
+
+    class Meta:
+        indexes = [
+            # usage of an organization in a period: quota, invoices, reconciliation
+            models.Index(fields=["organization_id", "usage_date"], name="usage_by_org_and_date"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.organization_id} {self.usage_date}: {self.calls} calls"

@@ -1,0 +1,29 @@
+"""The Celery application: queues, delivery guarantees and the one beat table."""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("kairosroute")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.update(
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    task_ignore_result=True,
+    task_serializer="json",
+    accept_content=["json"],
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+    timezone="UTC",
+    task_default_queue="jobs",
+    task_routes={"billing.tasks.load_segment": {"queue": "segments"}},
+    beat_schedule={
+        # name: {"task": dotted path, "schedule": seconds or crontab}; one table for the whole product
+    },
+)
+app.autodiscover_tasks()

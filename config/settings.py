@@ -1,0 +1,150 @@
+"""Django's settings, built from the deployment; nothing here asks which profile runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from config import deployment, env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DEPLOYMENT = deployment.current()
+
+SECRET_KEY = DEPLOYMENT.secret_key
+DEBUG = env.flag("KAIROS_DEBUG")
+BASE_URL = DEPLOYMENT.base_url
+DATA_DIR = DEPLOYMENT.data_dir
+_HOST = urlsplit(BASE_URL)
+IS_HTTPS = _HOST.scheme == "https"
+ALLOWED_HOSTS = sorted(
+    {_HOST.hostname or "127.0.0.1", "127.0.0.1", "localhost", *env.text("KAIROS_ALLOWED_HOSTS", "").split(",")} - {""}
+)
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_cotton",
+    "csp",
+    "allauth",
+    "allauth.account",
+    "config",
+    "accounts",
+    "analytics",
+    "billing",
+    "gateway",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+ASGI_APPLICATION = "config.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+COTTON_DIR = "components"
+
+DATABASES = {"default": DEPLOYMENT.database}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTH_USER_MODEL = "accounts.User"
+
+CLICKHOUSE_DSN = DEPLOYMENT.clickhouse_dsn
+CLICKHOUSE_IS_EMBEDDED = DEPLOYMENT.clickhouse_is_embedded
+# A cluster's name renders the DDL with ON CLUSTER and replicated engines; empty is one server.
+CLICKHOUSE_CLUSTER = env.text("KAIROS_CLICKHOUSE_CLUSTER", "")
+RUNS_WORKER_IN_PROCESS = DEPLOYMENT.runs_worker_in_process
+
+CELERY_BROKER_URL = DEPLOYMENT.broker_url
+CELERY_BROKER_TRANSPORT_OPTIONS = DEPLOYMENT.broker_options
+
+# The data plane.
+SPOOL_DIR = DATA_DIR / "spool"
+SPOOL_SYNC_INTERVAL_MS = env.integer("KAIROS_SPOOL_SYNC_INTERVAL_MS", 50)
+SPOOL_SEGMENT_BYTES = env.integer("KAIROS_SPOOL_SEGMENT_BYTES", 4 * 1024 * 1024)
+SPOOL_SEGMENT_SECONDS = env.integer("KAIROS_SPOOL_SEGMENT_SECONDS", 1)
+MAX_REQUEST_BYTES = env.integer("KAIROS_MAX_REQUEST_BYTES", 32 * 1024 * 1024)
+PROVIDER_SETTINGS = env.with_prefix("KAIROS_PROVIDER_")
+MASTER_KEYS = env.text("KAIROS_MASTER_KEYS", "")
+
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = IS_HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_HSTS_SECONDS = 31536000 if IS_HTTPS else 0
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "object-src": ["'none'"],
+    }
+}
+
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_EMAIL_VERIFICATION = env.text("KAIROS_EMAIL_VERIFICATION", "none")
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = _HOST.scheme
+EMAIL_BACKEND = (
+    "django.core.mail.backends.smtp.EmailBackend"
+    if env.text("KAIROS_EMAIL_HOST", "")
+    else "django.core.mail.backends.console.EmailBackend"
+)
+EMAIL_HOST = env.text("KAIROS_EMAIL_HOST", "")
+EMAIL_PORT = env.integer("KAIROS_EMAIL_PORT", 587)
+EMAIL_HOST_USER = env.text("KAIROS_EMAIL_USER", "")
+EMAIL_HOST_PASSWORD = env.text("KAIROS_EMAIL_PASSWORD", "")
+EMAIL_USE_TLS = env.flag("KAIROS_EMAIL_TLS", True)
+DEFAULT_FROM_EMAIL = env.text("KAIROS_EMAIL_FROM", "KairosRoute <no-reply@localhost>")
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.text("KAIROS_LOG_LEVEL", "INFO")},
+}

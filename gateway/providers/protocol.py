@@ -1,0 +1,125 @@
+"""What a wire protocol must be able to do: translate one chat call to a provider and its answer back.
+
+The canonical form on our side is OpenAI's chat completion (request body, completion object, stream chunk).
+Pure: an adapter builds and reads bytes; sockets belong to `gateway.upstream`, the simulator included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Tokens by class as the provider reported them. `input_tokens` includes the cached ones, `output_tokens` the reasoning ones.
+
+    `is_reported` is False where the provider sent no usage and the numbers are an estimate or zero.
+    """
+
+    input_tokens: int = 0
+    cached_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    is_reported: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A model at a provider: where a call can go. `base_url` has no trailing slash; `api_key` never reaches a log."""
+
+    model: str  # our name, vendor/model
+    provider: str  # our provider name: openai, anthropic, google, ...
+    upstream_model: str  # the provider's name for it
+    protocol: str  # openai_chat, anthropic_messages, gemini
+    base_url: str
+    api_key: str = field(repr=False, default="")
+    is_simulated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamRequest:
+    """What goes to the provider. `dropped_params` names top-level request fields that the protocol cannot carry."""
+
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    dropped_params: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A whole answer in the canonical form. `body` is an OpenAI chat.completion object, complete as conformance wants it:
+    `system_fingerprint` a string, `logprobs` and `refusal` present, no `tool_calls: null`, `"{}"` for tools without arguments,
+    `usage` in OpenAI's shape."""
+
+    body: dict[str, Any]
+    usage: Usage
+    finish_reason: str
+    native_finish_reason: str
+    service_tier: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderError:
+    """A provider's refusal, classified. `error_class` is one of gateway.errors' class names for upstream failures;
+    `message` is safe to show: it holds no key, at most 500 characters."""
+
+    status: int  # the status to give to our client
+    error_class: str
+    message: str
+    code: str | None = None
+    retry_after_s: float | None = None
+    is_retryable: bool = False
+
+
+class StreamReader(Protocol):
+    """Reads one provider stream and yields canonical SSE payloads.
+
+    `feed` takes bytes as they arrive, split anywhere, and yields complete SSE events ready to send
+    (`b"data: {...}\\n\\n"`), never the usage chunk and never `[DONE]`: the pipeline sends both, after settlement.
+    The attributes hold what has been seen so far; after the body ended, `finish_reason == ""` means that the stream was cut.
+    """
+
+    usage: Usage | None
+    finish_reason: str
+    native_finish_reason: str
+    service_tier: str
+    error: ProviderError | None  # an error event inside the stream
+    has_output: bool  # a first real output token (text, reasoning, tool call) was yielded
+    is_done: bool  # the protocol's own end marker was seen
+    garbage_lines: int
+
+    def feed(self, data: bytes) -> Iterator[bytes]: ...
+
+    def finish(self) -> Iterator[bytes]:
+        """Yield what is still held back once the body has ended (e.g. `"{}"` for a tool without arguments)."""
+        ...
+
+
+class Adapter(Protocol):
+    """One wire protocol. Stateless; one instance serves all endpoints of the protocol."""
+
+    name: str
+
+    def request(self, body: Mapping[str, Any], raw: bytes, *, endpoint: Endpoint, is_stream: bool) -> UpstreamRequest:
+        """Build the provider's request from a canonical body. Raises `gateway.errors.InvalidRequest` for what cannot be said there."""
+        ...
+
+    def completion(self, body: bytes, *, endpoint: Endpoint) -> Completion:
+        """Read a whole 2xx answer. Raises `gateway.errors.UpstreamGarbage` when it is not one."""
+        ...
+
+    def stream(self, *, endpoint: Endpoint, chunk_id: str, created: int) -> StreamReader:
+        """Return a reader for a streamed answer."""
+        ...
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes, *, endpoint: Endpoint) -> ProviderError:
+        """Classify a non-2xx answer (or an error object found in a stream)."""
+        ...
