@@ -1,0 +1,75 @@
+# Needs Python >= 3.11 with venv, and make; everything else is installed into .venv, pinned by hash.
+# `make` alone lists the targets.
+
+PYTHON ?= python3
+PORT ?= 8000
+PYTEST_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+UV := UV_NO_BUILD=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_PROJECT_ENVIRONMENT=$(VENV) $(VENV)/tools/bin/uv
+RUNTIME := $(VENV)/.runtime-installed
+DEVELOPMENT := $(VENV)/.development-installed
+
+# The full profile of `make test-full`; point these at services of your own.
+FULL_DATABASE_URL ?= postgresql://postgres@127.0.0.1:5432/kairosroute
+FULL_REDIS_URL ?= redis://127.0.0.1:6379/15
+
+export PORT
+
+.DEFAULT_GOAL := help
+.PHONY: help up demo test test-full check conformance format lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+up: $(RUNTIME) ## Install, migrate and serve everything on http://127.0.0.1:$(PORT)
+	@exec $(BIN)/python manage.py up --port $(PORT)
+
+demo: $(RUNTIME) ## The same with a large demo organization: 30 days of simulated traffic
+	@exec $(BIN)/python manage.py up --port $(PORT) --demo large
+
+test: $(DEVELOPMENT) ## Run the suite on the embedded profile
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-full: $(DEVELOPMENT) ## Run the suite on PostgreSQL, Redis and a ClickHouse server
+	KAIROS_PROFILE=full KAIROS_SECRET_KEY=for-tests-only DATABASE_URL=$(FULL_DATABASE_URL) REDIS_URL=$(FULL_REDIS_URL) \
+		$(BIN)/pytest $(PYTEST_ARGS)
+
+check: $(DEVELOPMENT) ## Format, lint, types, import contracts, migrations, settings, templates
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py check_deployment
+
+format: $(DEVELOPMENT) ## Format the code and mend what the linter can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+conformance: $(DEVELOPMENT) ## Install the Node client and run the conformance tests
+	cd tests/conformance/node && npm ci --no-audit --no-fund --ignore-scripts
+	$(BIN)/pytest -m conformance $(PYTEST_ARGS)
+
+lock: $(VENV)/tools/bin/uv ## Resolve the dependencies anew and write uv.lock
+	$(UV) lock --upgrade
+
+clean: ## Remove the environment and caches; state in ./var stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis htmlcov .coverage tests/conformance/node/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/tools/bin/uv: deploy/uv-requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "KairosRoute needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --upgrade --target $(VENV)/tools -r deploy/uv-requirements.txt
+	@touch $@
+
+# --inexact: starting the product never removes the development tools of an environment that has them.
+$(RUNTIME): uv.lock pyproject.toml $(VENV)/tools/bin/uv
+	$(UV) sync --quiet --frozen --no-dev --inexact
+	@touch $@
+
+$(DEVELOPMENT): uv.lock pyproject.toml $(VENV)/tools/bin/uv
+	$(UV) sync --quiet --frozen
+	@touch $@ $(RUNTIME)

@@ -1,0 +1,102 @@
+"""The embedded profile's Celery worker and beat, as threads of the serving process.
+
+The broker is `memory://` and chDB belongs to one process, so whoever serves also works. The full profile runs
+`celery -A config.celery worker` and `beat` instead and never imports this.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from pathlib import Path
+
+from celery.beat import Scheduler, Service
+from celery.worker import WorkController, state
+from django.conf import settings
+
+from config.celery import app
+
+# Loads and jobs mostly wait on ClickHouse or SQLite; more threads would only fight over one interpreter.
+CONCURRENCY = 2
+READY_TIMEOUT_S = 15.0
+DRAIN_TIMEOUT_S = 8.0
+STOP_TIMEOUT_S = 8.0
+
+logger = logging.getLogger(__name__)
+
+
+class WorkerNotReady(Exception):
+    """The in-process worker did not come up."""
+
+
+class _Worker(WorkController):
+    """A worker without process title, signal handlers and banner; it says when it is ready."""
+
+    def __init__(self, ready: threading.Event) -> None:
+        self._ready = ready
+        super().__init__(
+            app=app,
+            hostname="embedded@localhost",
+            pool="threads",
+            concurrency=CONCURRENCY,
+            loglevel=logging.WARNING,
+            queues=["segments", "jobs"],
+            without_heartbeat=True,
+            without_mingle=True,
+            without_gossip=True,
+        )
+
+    def on_consumer_ready(self, consumer: object) -> None:
+        self._ready.set()
+
+
+class InProcessWorker:
+    """Start and stop the worker and the beat threads of this process. Not restartable."""
+
+    def __init__(self) -> None:
+        self._worker_thread: threading.Thread | None = None
+        self._beat_thread: threading.Thread | None = None
+        self._beat: Service | None = None
+
+    def start(self) -> None:
+        """Start both threads and return when the worker takes messages.
+
+        Raises:
+            WorkerNotReady: it does not within 15 seconds.
+        """
+        ready = threading.Event()
+        state.should_stop = None
+        self._worker_thread = threading.Thread(target=self._work, args=(ready,), name="celery-worker", daemon=True)
+        self._worker_thread.start()
+        if not ready.wait(READY_TIMEOUT_S):
+            raise WorkerNotReady(f"The in-process worker is not ready after {READY_TIMEOUT_S:.0f} seconds.")
+        # The schedule lives in memory: its entries are intervals, counted from the start of the process.
+        self._beat = Service(app, max_interval=1, scheduler_cls=Scheduler)
+        self._beat_thread = threading.Thread(target=self._beat.start, name="celery-beat", daemon=True)
+        self._beat_thread.start()
+
+    def stop(self) -> None:
+        """Stop the beat, give the worker a few seconds to load what is sealed, then stop it after its running tasks."""
+        if self._beat is not None:
+            self._beat.stop()
+        if self._worker_thread is None:
+            return
+        _wait_until_shipped(settings.SPOOL_DIR, timeout_s=DRAIN_TIMEOUT_S)
+        state.should_stop = 0  # type: ignore[assignment]  # an exit code, or None to run on
+        self._worker_thread.join(STOP_TIMEOUT_S)
+        if self._worker_thread.is_alive():
+            logger.warning("A job is still running; it starts again at the next start.")
+        state.should_stop = None
+
+    @staticmethod
+    def _work(ready: threading.Event) -> None:
+        app.set_current()
+        _Worker(ready).start()
+
+
+def _wait_until_shipped(spool_dir: Path, *, timeout_s: float) -> None:
+    """Return when no sealed segment waits, or after `timeout_s`: what is left loads at the next start."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline and any(spool_dir.glob("*.sealed")):
+        time.sleep(0.05)
