@@ -1,0 +1,1 @@
+"""Inference on sufficient statistics: pure functions on frozen dataclasses. No framework, no clock, no I/O."""
