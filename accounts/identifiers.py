@@ -24,6 +24,18 @@ def api_key() -> str:
     return new("key")
 
 
+def invitation() -> str:
+    return new("inv")
+
+
+def sign_in_link() -> str:
+    return new("link")
+
+
+def audit_event() -> str:
+    return new("aud")
+
+
 def policy() -> str:
     return new("pol")
 

@@ -42,3 +42,16 @@ _GRANTS: dict[str, frozenset[str]] = {
 def grants(role: str, permission: str) -> bool:
     """Return whether `role` holds `permission`; an unknown role holds none."""
     return permission in _GRANTS.get(role, frozenset())
+
+
+def permissions(role: str) -> frozenset[str]:
+    """Return every permission of `role`; an unknown role has none."""
+    return _GRANTS.get(role, frozenset())
+
+
+def may_manage(role: str, other: str) -> bool:
+    """Return whether a member with `role` may add, change or remove one with the role `other`.
+
+    Owners are managed by owners only: otherwise an admin could make themselves one.
+    """
+    return grants(role, MANAGE_MEMBERS) and (other != OWNER or role == OWNER)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 from django.db import models
+from django.db.models import Q
 
 from accounts import identifiers
 from accounts.models.organization import Workspace
 from accounts.models.user import User
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def for_organization(self, organization_id: str) -> ApiKeyQuerySet:
+        return self.filter(workspace__organization_id=organization_id)
+
+    def usable(self, now: dt.datetime) -> ApiKeyQuerySet:
+        """Return the keys that the data plane accepts at `now`."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
 
 
 class ApiKey(models.Model):
@@ -22,9 +34,8 @@ class ApiKey(models.Model):
     name = models.CharField(max_length=200)
     mode = models.CharField(max_length=4, choices=Mode.choices)
     sha256 = models.CharField(max_length=64, unique=True, editable=False)  # hex; the data plane looks keys up by it
-    hint = models.CharField(
-        max_length=24, editable=False
-    )  # what lists show: prefix, ellipsis and the last four characters
+    # What lists show: the prefix, an ellipsis and the last four characters.
+    hint = models.CharField(max_length=24, editable=False)
     scopes = models.JSONField(default=list)  # e.g. ["chat", "models", "receipts", "feedback"]; empty means all
     replaced_by = models.OneToOneField(
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="replaces"
@@ -35,5 +46,15 @@ class ApiKey(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True, db_index=True)
 
+    objects = ApiKeyQuerySet.as_manager()
+
     def __str__(self) -> str:
         return f"{self.name} ({self.hint})"
+
+    def state(self, now: dt.datetime) -> str:
+        """Return `revoked`, `expired`, `replaced` (it works until it expires) or `active`."""
+        if self.revoked_at is not None:
+            return "revoked"
+        if self.expires_at is not None and self.expires_at <= now:
+            return "expired"
+        return "replaced" if self.replaced_by_id else "active"

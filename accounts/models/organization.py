@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.db.models import F
 
 from accounts import identifiers, roles
 from accounts.models.user import User
@@ -23,6 +24,11 @@ class Organization(models.Model):
         return self.name
 
 
+class WorkspaceQuerySet(models.QuerySet["Workspace"]):
+    def for_organization(self, organization_id: str) -> WorkspaceQuerySet:
+        return self.filter(organization_id=organization_id)
+
+
 class Workspace(models.Model):
     """A part of an organization with its own keys, policy and content setting (production, staging, a team)."""
 
@@ -37,6 +43,8 @@ class Workspace(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True, db_index=True)
 
+    objects = WorkspaceQuerySet.as_manager()
+
     class Meta:
         constraints = [
             models.UniqueConstraint(
@@ -46,6 +54,15 @@ class Workspace(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    def for_organization(self, organization_id: str) -> MembershipQuerySet:
+        return self.filter(organization_id=organization_id)
+
+    def newest_visit_first(self) -> MembershipQuerySet:
+        """Order by the organization opened last; those never opened follow, customers before the demo."""
+        return self.order_by(F("opened_at").desc(nulls_last=True), "organization__is_demo", "created_at", "pk")
 
 
 class Membership(models.Model):
@@ -61,7 +78,10 @@ class Membership(models.Model):
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=20, choices=Role.choices)
+    opened_at = models.DateTimeField(null=True, blank=True)  # when the user last switched to the organization
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = MembershipQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["organization", "user"], name="membership_is_unique")]

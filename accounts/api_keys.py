@@ -1,0 +1,198 @@
+"""API keys: create, rotate, revoke, and note when they were used. A key itself exists only in `NewKey`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+
+from accounts import audit, key_scopes, tokens
+from accounts.models import ApiKey, User, Workspace
+
+MAXIMUM_OVERLAP = dt.timedelta(days=30)
+_TOUCHED_AT_ONCE = 500
+
+
+class InvalidKey(ValueError):
+    """The key cannot be made or changed like that; the message says what can."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key at the only moment when it is known; show `key` once and keep it nowhere."""
+
+    api_key: ApiKey
+    key: str = field(repr=False)  # a repr in a log or a stack trace must not give it away
+
+
+def create(
+    *,
+    workspace: Workspace,
+    name: str,
+    mode: tokens.Mode,
+    actor: audit.Actor,
+    now: dt.datetime,
+    scopes: Iterable[str] = (),
+    expires_at: dt.datetime | None = None,
+    created_by: User | None = None,
+) -> NewKey:
+    """Make a key of `workspace`. No scopes means all of them; no `expires_at` means until revoked.
+
+    Raises:
+        InvalidKey: no name, an unknown mode or scope, or an expiry that is not in the future.
+    """
+    name = _clean_name(name)
+    if mode not in ApiKey.Mode.values:
+        raise InvalidKey("The mode must be live or test.")
+    if expires_at is not None and expires_at <= now:
+        raise InvalidKey("The key would have expired already. Choose a later date, or none.")
+    try:
+        granted = key_scopes.normalize(scopes)
+    except key_scopes.UnknownScope as error:
+        raise InvalidKey(str(error)) from error
+    with transaction.atomic():
+        new = _insert(
+            workspace=workspace,
+            name=name,
+            mode=mode,
+            granted=granted,
+            expires_at=expires_at,
+            created_by=created_by,
+        )
+        _record(new.api_key, "api_key.create", actor=actor, now=now, after=_facts(new.api_key))
+    return new
+
+
+def rotate(
+    *,
+    api_key: ApiKey,
+    actor: audit.Actor,
+    now: dt.datetime,
+    overlap: dt.timedelta = dt.timedelta(0),
+    created_by: User | None = None,
+) -> NewKey:
+    """Replace a key by a new one with the same name, scopes and expiry.
+
+    The old key works for `overlap` longer, never longer than it would have; without an overlap it
+    is revoked at once.
+
+    Raises:
+        InvalidKey: the key was revoked, has expired or was rotated already, or `overlap` is not 0 to 30 days.
+    """
+    if not dt.timedelta(0) <= overlap <= MAXIMUM_OVERLAP:
+        raise InvalidKey(f"The old key can work for 0 to {MAXIMUM_OVERLAP.days} days longer.")
+    with transaction.atomic():
+        # Two rotations at once must not leave two successors.
+        old = ApiKey.objects.select_for_update().select_related("workspace").get(pk=api_key.pk)
+        if old.state(now) != "active":
+            raise InvalidKey("Only an active key can be rotated. Create a new key instead.")
+        new = _insert(
+            workspace=old.workspace,
+            name=old.name,
+            mode="live" if old.mode == ApiKey.Mode.LIVE else "test",
+            granted=old.scopes,
+            expires_at=old.expires_at,
+            created_by=created_by,
+        )
+        before = _facts(old)
+        old.replaced_by = new.api_key
+        if overlap:
+            old.expires_at = min(old.expires_at, now + overlap) if old.expires_at else now + overlap
+        else:
+            old.revoked_at = now
+        old.save(update_fields=["replaced_by", "expires_at", "revoked_at", "changed_at"])
+        _record(old, "api_key.rotate", actor=actor, now=now, before=before, after=_facts(new.api_key))
+    return new
+
+
+def revoke(*, api_key: ApiKey, actor: audit.Actor, now: dt.datetime) -> None:
+    """End a key now; one that was revoked before keeps its time."""
+    with transaction.atomic():
+        current = ApiKey.objects.select_for_update().select_related("workspace").get(pk=api_key.pk)
+        if current.revoked_at is not None:
+            return
+        current.revoked_at = now
+        current.save(update_fields=["revoked_at", "changed_at"])
+        _record(current, "api_key.revoke", actor=actor, now=now, before=_facts(current))
+
+
+def touch_last_used(used: Mapping[str, dt.datetime]) -> None:
+    """Note the last use of many keys, id → time. Late news never turns a newer time back.
+
+    `changed_at` stays: a use is no change that the data plane would have to read again.
+    """
+    by_time: dict[dt.datetime, list[str]] = {}
+    for key_id, at in used.items():
+        # Seconds are enough for a page, and they let thousands of keys share one statement.
+        by_time.setdefault(at.replace(microsecond=0), []).append(key_id)
+    for at, key_ids in by_time.items():
+        for start in range(0, len(key_ids), _TOUCHED_AT_ONCE):
+            ApiKey.objects.filter(
+                Q(last_used_at=None) | Q(last_used_at__lt=at), pk__in=key_ids[start : start + _TOUCHED_AT_ONCE]
+            ).update(last_used_at=at)
+
+
+def _insert(
+    *,
+    workspace: Workspace,
+    name: str,
+    mode: tokens.Mode,
+    granted: list[str],
+    expires_at: dt.datetime | None,
+    created_by: User | None,
+) -> NewKey:
+    key = tokens.make(mode)
+    api_key = ApiKey.objects.create(
+        workspace=workspace,
+        created_by=created_by,
+        name=name,
+        mode=mode,
+        sha256=tokens.sha256(key),
+        hint=tokens.hint(key),
+        scopes=granted,
+        expires_at=expires_at,
+    )
+    return NewKey(api_key=api_key, key=key)
+
+
+def _record(
+    api_key: ApiKey,
+    action: str,
+    *,
+    actor: audit.Actor,
+    now: dt.datetime,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    audit.record(
+        organization_id=api_key.workspace.organization_id,
+        actor=actor,
+        action=action,
+        target=api_key,
+        now=now,
+        before=before,
+        after=after,
+    )
+
+
+def _facts(api_key: ApiKey) -> dict[str, Any]:
+    return {
+        "id": api_key.pk,
+        "name": api_key.name,
+        "hint": api_key.hint,
+        "mode": str(api_key.mode),
+        "workspace": api_key.workspace.slug,
+        "scopes": api_key.scopes,
+        "expires_at": api_key.expires_at.isoformat() if api_key.expires_at else None,
+    }
+
+
+def _clean_name(name: str) -> str:
+    name = " ".join(name.split())
+    if not name or len(name) > 200:
+        raise InvalidKey("Give the key a name of 1 to 200 characters that says who uses it.")
+    return name

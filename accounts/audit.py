@@ -1,0 +1,78 @@
+"""Write the audit trail: every change of accounts goes through `record`, in the transaction of the change.
+
+What may stand in `before` and `after` is decided by the callers: names, roles, settings and hints,
+never a key, a token or a password. `record` refuses what looks like one as a second net.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import models
+
+from accounts import tokens
+from accounts.models import ApiKey, AuditEvent, User
+
+
+class SecretInAuditEvent(Exception):
+    """A caller passed something that looks like a credential."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts, and from which address; `label` stays readable when the account is gone."""
+
+    kind: str
+    id: str
+    label: str
+    ip: str | None = None
+
+
+SYSTEM = Actor(kind=AuditEvent.ActorKind.SYSTEM, id="", label="system")
+
+
+def user(person: User, *, ip: str | None = None) -> Actor:
+    """Return `person` as an actor."""
+    return Actor(kind=AuditEvent.ActorKind.USER, id=str(person.pk), label=person.email, ip=ip)
+
+
+def api_key(key: ApiKey, *, ip: str | None = None) -> Actor:
+    """Return a program that authenticated with `key` as an actor."""
+    return Actor(kind=AuditEvent.ActorKind.API_KEY, id=key.pk, label=f"{key.name} ({key.hint})", ip=ip)
+
+
+def record(
+    *,
+    organization_id: str,
+    actor: Actor,
+    action: str,
+    target: models.Model,
+    now: dt.datetime,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> AuditEvent:
+    """Append one event; `action` is `noun.verb`, `before` and `after` hold only the fields that matter.
+
+    Raises:
+        SecretInAuditEvent: `before` or `after` holds an API key.
+    """
+    for values in (before, after):
+        if values and tokens.PATTERN.search(json.dumps(values, default=str)):
+            raise SecretInAuditEvent(f"{action} tried to write an API key into the audit trail.")
+    return AuditEvent.objects.create(
+        organization_id=organization_id,
+        actor_kind=actor.kind,
+        actor_id=actor.id,
+        actor_label=actor.label[:254],
+        ip=actor.ip,
+        action=action,
+        object_type=target._meta.model_name or "",
+        object_id=str(target.pk),
+        object_label=str(target)[:254],
+        before=before or {},
+        after=after or {},
+        at=now,
+    )

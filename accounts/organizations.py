@@ -1,0 +1,84 @@
+"""Organizations: make one with its owner and first workspace, and rename it."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from django.db import IntegrityError, transaction
+
+from accounts import audit, memberships, slugs, workspaces
+from accounts.models import Membership, Organization, User
+
+FIRST_WORKSPACE = "Production"
+_SLUG_ATTEMPTS = 5
+
+
+class InvalidOrganization(ValueError):
+    """The name cannot be used; the message says what can."""
+
+
+def create(*, name: str, owner: User, actor: audit.Actor, now: dt.datetime, is_demo: bool = False) -> Organization:
+    """Make an organization with a unique slug, `owner` as its owner, and the workspace "Production".
+
+    Raises:
+        InvalidOrganization: no name.
+    """
+    name = _clean_name(name)
+    with transaction.atomic():
+        organization = _insert(name=name, is_demo=is_demo)
+        audit.record(
+            organization_id=organization.pk,
+            actor=actor,
+            action="organization.create",
+            target=organization,
+            now=now,
+            after={"name": name, "slug": organization.slug},
+        )
+        memberships.add(organization=organization, user=owner, role=Membership.Role.OWNER, actor=actor, now=now)
+        workspaces.create(organization=organization, name=FIRST_WORKSPACE, actor=actor, now=now)
+    return organization
+
+
+def rename(*, organization: Organization, name: str, actor: audit.Actor, now: dt.datetime) -> None:
+    """Change the name; the slug stays, because links carry it.
+
+    Raises:
+        InvalidOrganization: no name.
+    """
+    name = _clean_name(name)
+    if name == organization.name:
+        return
+    before, organization.name = organization.name, name
+    with transaction.atomic():
+        organization.save(update_fields=["name", "changed_at"])
+        audit.record(
+            organization_id=organization.pk,
+            actor=actor,
+            action="organization.rename",
+            target=organization,
+            now=now,
+            before={"name": before},
+            after={"name": name},
+        )
+
+
+def _insert(*, name: str, is_demo: bool) -> Organization:
+    """Insert under the first free slug. Two sign-ups may find the same one free: the loser looks again."""
+    for attempt in range(1, _SLUG_ATTEMPTS + 1):
+        base = slugs.from_name(name)
+        taken = Organization.objects.filter(slug__startswith=base[: slugs.MAXIMUM_LENGTH - 8])
+        slug = slugs.unused(name, taken=taken.values_list("slug", flat=True), fallback="organization")
+        try:
+            with transaction.atomic():
+                return Organization.objects.create(name=name, slug=slug, is_demo=is_demo)
+        except IntegrityError:
+            if attempt == _SLUG_ATTEMPTS:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _clean_name(name: str) -> str:
+    name = " ".join(name.split())
+    if not name or len(name) > 200:
+        raise InvalidOrganization("Give the organization a name of 1 to 200 characters.")
+    return name
