@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from analytics.views import styleguide
+
+urlpatterns: list[URLPattern] = [
+    path("styleguide/", styleguide.styleguide, name="styleguide"),
+]
