@@ -6,7 +6,7 @@ PORT ?= 8000
 PYTEST_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-UV := UV_NO_BUILD=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_PROJECT_ENVIRONMENT=$(VENV) $(VENV)/tools/bin/uv
+UV := UV_NO_BUILD=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_SYSTEM_CERTS=1 UV_PROJECT_ENVIRONMENT=$(VENV) $(VENV)/tools/bin/uv
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
@@ -23,10 +23,10 @@ help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 up: $(RUNTIME) ## Install, migrate and serve everything on http://127.0.0.1:$(PORT)
-	@exec $(BIN)/python manage.py up --port $(PORT)
+	@exec $(BIN)/python manage.py up
 
 demo: $(RUNTIME) ## The same with a large demo organization: 30 days of simulated traffic
-	@exec $(BIN)/python manage.py up --port $(PORT) --demo large
+	@exec $(BIN)/python manage.py up --demo large
 
 test: $(DEVELOPMENT) ## Run the suite on the embedded profile
 	$(BIN)/pytest $(PYTEST_ARGS)
@@ -41,7 +41,9 @@ check: $(DEVELOPMENT) ## Format, lint, types, import contracts, migrations, sett
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
-	$(BIN)/python manage.py check_deployment
+	KAIROS_BASE_URL=https://kairosroute.example KAIROS_SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(64))') \
+		$(BIN)/python manage.py check --deploy --fail-level WARNING
+	$(BIN)/python manage.py check_templates
 
 format: $(DEVELOPMENT) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format .

@@ -19,14 +19,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 django.setup()
 
 from django.conf import settings  # noqa: E402
-from django.core.handlers.asgi import ASGIHandler  # noqa: E402
 
 from config import health, worker  # noqa: E402
-from config.health import Receive, Scope, Send  # noqa: E402
+from config.asgi_types import Receive, Scope, Send  # noqa: E402
+from config.pages import Pages  # noqa: E402
 
 DATA_PLANE_PATHS = ("/v1/", "/api/v1/")
-# Pages run in threads of their own and share the interpreter with the data plane: a burst of them waits here.
-MAX_PAGES_AT_ONCE = 16
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +49,7 @@ class Application:
 
     def __init__(self, *, serves_data_plane: bool, serves_pages: bool, runs_worker: bool) -> None:
         self._serves_data_plane = serves_data_plane
-        self._pages = ASGIHandler() if serves_pages else None
-        self._page_slots = asyncio.Semaphore(MAX_PAGES_AT_ONCE)
+        self._pages = Pages() if serves_pages else None
         self._worker = worker.InProcessWorker() if runs_worker else None
         self.data_plane: DataPlane | None = None
         self._health = health.Health(spool_dir=settings.SPOOL_DIR, has_data_plane=serves_data_plane)
@@ -65,8 +62,7 @@ class Application:
             elif path in health.PATHS:
                 await self._health.answer(scope, receive, send, data_plane=self.data_plane)
             elif self._pages is not None:
-                async with self._page_slots:
-                    await self._pages(scope, receive, send)
+                await self._pages(scope, receive, send)
             else:
                 await health.not_found(send)
         elif scope["type"] == "lifespan":

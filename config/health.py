@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +17,14 @@ from typing import Any
 import orjson
 from django.db import Error, connection
 
+from config.asgi_types import Receive, Scope, Send
+
 HEALTHZ, READYZ, METRICS = "/healthz", "/readyz", "/metrics"
 PATHS = frozenset({HEALTHZ, READYZ, METRICS})
 
 MIN_FREE_BYTES = 32 * 1024 * 1024
 DATABASE_TIMEOUT_S = 2.0
 CACHE_S = 1.0
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +156,8 @@ def _probe_database() -> str:
 
 
 def _rendered(data_plane: Any) -> list[str]:
-    metrics = getattr(data_plane, "metrics", None)
-    return [] if metrics is None else list(metrics.render())
+    state = getattr(data_plane, "state", None)
+    return [] if state is None else list(state.metrics.render())
 
 
 async def _respond(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from config import deployment, env
+from config import deployment, env, observability
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DEPLOYMENT = deployment.current()
@@ -105,6 +105,8 @@ SESSION_COOKIE_HTTPONLY = True
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_HSTS_SECONDS = 31536000 if IS_HTTPS else 0
+# Redirects from http, and whether subdomains follow, belong to the proxy that ends TLS.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -141,10 +143,6 @@ EMAIL_HOST_PASSWORD = env.text("KAIROS_EMAIL_PASSWORD", "")
 EMAIL_USE_TLS = env.flag("KAIROS_EMAIL_TLS", True)
 DEFAULT_FROM_EMAIL = env.text("KAIROS_EMAIL_FROM", "KairosRoute <no-reply@localhost>")
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.text("KAIROS_LOG_LEVEL", "INFO")},
-}
+LOGGING = observability.logging_config(
+    level=env.text("KAIROS_LOG_LEVEL", "INFO"), style=env.text("KAIROS_LOG_FORMAT", "auto")
+)
