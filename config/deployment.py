@@ -63,7 +63,7 @@ def embedded() -> Deployment:
             # The suite runs on a file of its own: threads of one process must see one database.
             "TEST": {"NAME": data_dir / "test-control.sqlite3"},
         },
-        broker_url="memory://",
+        broker_url="memory://localhost/",
         broker_options={"polling_interval": 0.05},
         clickhouse_dsn=env.text("CLICKHOUSE_URL", f"chdb://{data_dir / 'clickhouse'}"),
         clickhouse_is_embedded=True,

@@ -92,7 +92,7 @@ PROVIDER_SETTINGS = env.with_prefix("KAIROS_PROVIDER_")
 MASTER_KEYS = env.text("KAIROS_MASTER_KEYS", "")
 
 STATIC_URL = "static/"
-STATIC_ROOT = DATA_DIR / "static"
+STATIC_ROOT = None  # served from the tree itself by whitenoise's finders; nothing is collected
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 
