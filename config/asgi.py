@@ -49,7 +49,8 @@ class Application:
 
     def __init__(self, *, serves_data_plane: bool, serves_pages: bool, runs_worker: bool) -> None:
         self._serves_data_plane = serves_data_plane
-        self._pages = Pages() if serves_pages else None
+        self._serves_pages = serves_pages
+        self._pages: Pages | None = None
         self._worker = worker.InProcessWorker() if runs_worker else None
         self.data_plane: DataPlane | None = None
         self._health = health.Health(spool_dir=settings.SPOOL_DIR, has_data_plane=serves_data_plane)
@@ -71,6 +72,8 @@ class Application:
             await send({"type": "websocket.close", "code": 1008})
 
     async def startup(self) -> None:
+        if self._serves_pages:
+            self._pages = Pages()  # here and not above: Django's middleware costs a data-plane process nothing
         if self._serves_data_plane:
             # Imported here: the pages' own process never pays for the data plane.
             data_plane: DataPlane = importlib.import_module("gateway.asgi").application

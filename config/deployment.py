@@ -23,6 +23,7 @@ class Deployment:
     profile: str
     data_dir: Path
     database: dict[str, Any]
+    cache: dict[str, Any]
     broker_url: str
     broker_options: dict[str, Any]
     clickhouse_dsn: str
@@ -63,6 +64,7 @@ def embedded() -> Deployment:
             # The suite runs on a file of its own: threads of one process must see one database.
             "TEST": {"NAME": data_dir / "test-control.sqlite3"},
         },
+        cache={"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
         broker_url="memory://localhost/",
         broker_options={"polling_interval": 0.05},
         clickhouse_dsn=env.text("CLICKHOUSE_URL", f"chdb://{data_dir / 'clickhouse'}"),
@@ -79,6 +81,12 @@ def full() -> Deployment:
         profile="full",
         data_dir=_data_dir(),
         database=_postgresql(env.text("DATABASE_URL")),
+        # Shared by all web processes: the rate limits of sign-in are counted in it.
+        cache={
+            "BACKEND": "django.core.cache.backends.redis.RedisCache",
+            "LOCATION": env.text("REDIS_URL"),
+            "KEY_PREFIX": "kairosroute",
+        },
         broker_url=env.text("REDIS_URL"),
         broker_options={"visibility_timeout": 600},
         clickhouse_dsn=env.text("CLICKHOUSE_URL"),

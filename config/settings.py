@@ -63,6 +63,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "accounts.context_processors.organization",
             ],
         },
     }
@@ -70,6 +71,7 @@ TEMPLATES = [
 COTTON_DIR = "components"
 
 DATABASES = {"default": DEPLOYMENT.database}
+CACHES = {"default": DEPLOYMENT.cache}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 AUTH_USER_MODEL = "accounts.User"
 
@@ -125,18 +127,31 @@ CONTENT_SECURITY_POLICY = {
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+# Without it only invited people and those whom `manage.py bootstrap` makes can get an account.
+SIGN_UP_IS_OPEN = env.flag("KAIROS_SIGN_UP", True)
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_FORMS = {"signup": "accounts.forms.SignUpForm"}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_PREVENT_ENUMERATION = True
-ACCOUNT_EMAIL_VERIFICATION = env.text("KAIROS_EMAIL_VERIFICATION", "none")
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = _HOST.scheme
-EMAIL_BACKEND = (
-    "django.core.mail.backends.smtp.EmailBackend"
-    if env.text("KAIROS_EMAIL_HOST", "")
-    else "django.core.mail.backends.console.EmailBackend"
-)
+# How many proxies in front of us write X-Forwarded-For; rate limits and the audit trail use the address.
+ALLAUTH_TRUSTED_PROXY_COUNT = env.integer("KAIROS_TRUSTED_PROXIES", 0)
 EMAIL_HOST = env.text("KAIROS_EMAIL_HOST", "")
+# Without a mail server, mails become files that only the operator reads: their links must not stand in a log.
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'filebased'}.EmailBackend"
+EMAIL_FILE_PATH = DATA_DIR / "mail"
+# Sign-up can hide whether an address has an account only when it ends with a mail.
+ACCOUNT_EMAIL_VERIFICATION = env.text("KAIROS_EMAIL_VERIFICATION", "mandatory" if EMAIL_HOST else "none")
 EMAIL_PORT = env.integer("KAIROS_EMAIL_PORT", 587)
 EMAIL_HOST_USER = env.text("KAIROS_EMAIL_USER", "")
 EMAIL_HOST_PASSWORD = env.text("KAIROS_EMAIL_PASSWORD", "")

@@ -1,0 +1,67 @@
+"""`manage.py up`: everything in one process, from an empty directory to a page that one can sign in to."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from pathlib import Path
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from config import env, serving
+
+logger = logging.getLogger(__name__)
+
+
+class Command(BaseCommand):
+    help = "Prepare the stores, make the first organization and the demo, and serve everything in this process."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--demo", choices=["none", "small", "large"], default="small", help="how much demo traffic to make (once)"
+        )
+
+    def handle(self, *args: Any, demo: str, **options: Any) -> None:
+        if not settings.RUNS_WORKER_IN_PROCESS:
+            raise CommandError("`up` is the embedded profile's. For KAIROS_PROFILE=full see deploy/compose.yaml.")
+        host, port = env.text("KAIROS_HOST", "127.0.0.1"), env.integer("PORT", 8000)
+        try:
+            listener = serving.listen(host, port)
+        except serving.PortTaken as error:
+            raise CommandError(str(error)) from error
+        with _only_one(settings.DATA_DIR):
+            self.stdout.write(f"KairosRoute · state in {settings.DATA_DIR}")
+            call_command("migrate", interactive=False, verbosity=0)
+            call_command("migrate_clickhouse", verbosity=0)
+            if not serving.serve("config.asgi:application", on=listener, on_ready=self._say_ready):
+                raise CommandError("The server did not start; the reason is above.")
+
+    def _say_ready(self) -> None:
+        self.stdout.write(f"Serving on {settings.BASE_URL} · stop with Ctrl-C")
+
+
+def _only_one(data_dir: Path) -> IO[str]:
+    """Return the open lock file of this state directory; closing it lets go.
+
+    Raises:
+        CommandError: another process serves from it.
+    """
+    lock = (data_dir / "up.lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.seek(0)
+        holder = lock.read().strip() or "unknown"
+        raise CommandError(
+            f"KairosRoute already runs on this state ({data_dir}, process {holder}). "
+            "Stop it first, or use another KAIROS_DATA_DIR and PORT."
+        ) from error
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
