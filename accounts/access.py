@@ -17,11 +17,12 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.utils import timezone
 
 from accounts import audit, roles
-from accounts.models import Membership, Organization, User
+from accounts.models import Invitation, Membership, Organization, User
 
 P = ParamSpec("P")
 
 SESSION_ORGANIZATION = "organization_id"
+SESSION_INVITATION = "invitation_id"
 
 
 class MemberRequest(HttpRequest):
@@ -89,6 +90,13 @@ def current_membership(request: HttpRequest) -> Membership | None:
     mine = Membership.objects.select_related("organization", "user").filter(user_id=request.user.pk)
     remembered = mine.filter(organization_id=request.session.get(SESSION_ORGANIZATION, "")).first()
     return remembered or mine.newest_visit_first().first()
+
+
+def pending_invitation(request: HttpRequest, *, now: dt.datetime) -> Invitation | None:
+    """Return the invitation whose link the visitor opened in this session, while it is open."""
+    invitation_id = request.session.get(SESSION_INVITATION)
+    invitation = Invitation.objects.select_related("organization").filter(pk=invitation_id).first()
+    return invitation if invitation is not None and invitation.is_open(now) else None
 
 
 def actor(request: HttpRequest) -> audit.Actor:

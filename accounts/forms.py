@@ -1,0 +1,185 @@
+"""The forms of sign-up, keys, members and settings: what the browser sends, as typed values.
+
+Rules of the domain (roles, limits, last owner) stand in the noun modules; a form checks shapes only.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+from allauth.account.forms import SignupForm
+from allauth.core import context
+from django import forms
+from django.db import transaction
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts import access, audit, key_scopes, organizations, workspaces
+from accounts.models import ApiKey, Membership, Organization, User, Workspace
+
+_OVERLAPS = (
+    ("0", "Stops at once"),
+    ("3600", "Works for 1 more hour"),
+    ("86400", "Works for 1 more day"),
+    ("604800", "Works for 7 more days"),
+)
+_NAME_LENGTH = 200
+
+
+class SignUpForm(SignupForm):  # type: ignore[misc]
+    """Make a user and an organization of their own; someone with an invitation gets the seat instead."""
+
+    organization_name = forms.CharField(
+        label="Organization",
+        max_length=_NAME_LENGTH,
+        help_text="Your company or team. You can invite others to it.",
+        widget=forms.TextInput(attrs={"autocomplete": "organization"}),
+    )
+    field_order = ("email", "organization_name", "password1")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.invitation = access.pending_invitation(context.request, now=timezone.now())
+        self.fields["email"].label = "E-mail address"
+        if self.invitation is not None:
+            del self.fields["organization_name"]
+            # The seat is for this address; with another one it could not be taken.
+            self.fields["email"].initial = self.invitation.email
+            self.fields["email"].disabled = True
+
+    @transaction.atomic
+    def save(self, request: HttpRequest) -> User:
+        user: User = super().save(request)
+        return user
+
+    def custom_signup(self, request: HttpRequest, user: User) -> None:
+        if self.invitation is None:
+            organizations.create(
+                name=self.cleaned_data["organization_name"],
+                owner=user,
+                actor=audit.user(user, ip=access.client_ip(request)),
+                now=timezone.now(),
+            )
+
+
+class OrganizationForm(forms.Form):
+    """The name of an organization."""
+
+    name = forms.CharField(
+        label="Name", max_length=_NAME_LENGTH, widget=forms.TextInput(attrs={"autocomplete": "organization"})
+    )
+
+
+class WorkspaceForm(forms.Form):
+    """The name of a workspace."""
+
+    name = forms.CharField(label="Name", max_length=_NAME_LENGTH, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+
+
+class ContentForm(forms.Form):
+    """Whether and how long a workspace keeps prompts and answers."""
+
+    stores_content = forms.BooleanField(
+        label="Store prompts and answers",
+        required=False,
+        help_text="Off: prompts and answers pass through and are never written down.",
+    )
+    cap_kib = forms.IntegerField(
+        label="Size cap (KiB)",
+        min_value=workspaces.MINIMUM_CAP_BYTES // 1024,
+        max_value=workspaces.MAXIMUM_CAP_BYTES // 1024,
+        help_text="A longer prompt or answer is cut here before it is stored.",
+    )
+    retention_days = forms.IntegerField(
+        label="Keep for (days)",
+        min_value=1,
+        max_value=workspaces.MAXIMUM_RETENTION_DAYS,
+        help_text="Deleted for good after that.",
+    )
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> ContentForm:
+        return cls(
+            initial={
+                "stores_content": workspace.stores_content,
+                "cap_kib": workspace.content_cap_bytes // 1024,
+                "retention_days": workspace.content_retention_days,
+            }
+        )
+
+    def cap_bytes(self) -> int:
+        kib: int = self.cleaned_data["cap_kib"]
+        return kib * 1024
+
+
+class KeyForm(forms.Form):
+    """A new API key of one of the organization's workspaces."""
+
+    name = forms.CharField(
+        label="Name",
+        max_length=_NAME_LENGTH,
+        help_text="The program that will use it, such as “support bot”.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    mode = forms.ChoiceField(
+        label="Mode",
+        choices=((ApiKey.Mode.LIVE, "Live: reaches providers"), (ApiKey.Mode.TEST, "Test: reaches the simulator only")),
+    )
+    workspace = forms.ModelChoiceField(label="Workspace", queryset=Workspace.objects.none(), empty_label=None)
+    scopes = forms.MultipleChoiceField(
+        label="Scopes",
+        required=False,
+        choices=tuple((scope, key_scopes.DESCRIPTIONS[scope]) for scope in key_scopes.SCOPES),
+        widget=forms.CheckboxSelectMultiple,
+        help_text="None ticked: the key may do all of these.",
+    )
+    expires_on = forms.DateField(
+        label="Last day",
+        required=False,
+        help_text="The key works until the end of this day (UTC). Empty: until you revoke it.",
+        widget=forms.DateInput(attrs={"type": "date"}),
+    )
+
+    def __init__(self, *args: Any, organization: Organization, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        own = Workspace.objects.for_organization(organization.pk).order_by("created_at", "pk")
+        field = self.fields["workspace"]
+        assert isinstance(field, forms.ModelChoiceField)
+        field.queryset = own
+        field.error_messages["invalid_choice"] = "Choose a workspace of this organization."
+
+    def expires_at(self) -> dt.datetime | None:
+        """Return the end of the chosen day in UTC."""
+        last_day: dt.date | None = self.cleaned_data["expires_on"]
+        if last_day is None:
+            return None
+        return dt.datetime.combine(last_day, dt.time.min, tzinfo=dt.UTC) + dt.timedelta(days=1)
+
+
+class RotationForm(forms.Form):
+    """How long the old key outlives its rotation."""
+
+    overlap_seconds = forms.ChoiceField(label="The old key", choices=_OVERLAPS, initial="86400")
+
+    def overlap(self) -> dt.timedelta:
+        return dt.timedelta(seconds=int(self.cleaned_data["overlap_seconds"]))
+
+
+class InvitationForm(forms.Form):
+    """Whom to invite as what."""
+
+    email = forms.EmailField(label="E-mail address", widget=forms.EmailInput(attrs={"autocomplete": "off"}))
+    role = forms.ChoiceField(label="Role", choices=Membership.Role.choices, initial=Membership.Role.DEVELOPER)
+
+    def __init__(self, *args: Any, choices: list[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field = self.fields["role"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = choices
+
+
+class RoleForm(forms.Form):
+    """A member's new role."""
+
+    role = forms.ChoiceField(label="Role", choices=Membership.Role.choices)
