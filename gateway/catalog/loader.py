@@ -1,0 +1,104 @@
+"""Read the catalog and the price book from disk; make the price file once per version of `genai-prices`.
+
+The only module of the catalog that does I/O. The price file is made by a short-lived process, so that the serving
+process never imports genai_prices.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from gateway.catalog import models, prices
+
+CATALOG_PATH: Final = Path(__file__).parent / "data" / "models.json"
+_ROOT: Final = Path(__file__).resolve().parents[2]
+# Part of the file's name: raised when the meaning of a row changes.
+_FORMAT: Final = 1
+_FLATTEN_TIMEOUT_SECONDS: Final = 60
+
+
+class PricesUnavailable(Exception):
+    """The price rows could not be made; the message says why."""
+
+
+def load_catalog(path: Path = CATALOG_PATH) -> models.Catalog:
+    """Return the catalog of a file that `manage.py build_catalog` wrote."""
+    return models.from_document(json.loads(path.read_text(encoding="utf-8")))
+
+
+def load_book(directory: Path, *, catalog: models.Catalog, extra: Iterable[tuple[str, str]] = ()) -> prices.PriceBook:
+    """Return the price book of the catalog, from the price file in `directory` or, if it is not there, made now.
+
+    `extra` are models outside the catalog as (provider in genai-prices, name at the provider); their rows are found
+    under `provider:name`. Rows of other price files in the directory are known by version, for records of the past.
+
+    Raises:
+        PricesUnavailable: the rows could not be made.
+    """
+    references = [{"model": m.id, "provider": m.priced_as, "upstream": m.upstream} for m in catalog]
+    references += [{"model": f"{p}:{name}", "provider": p, "upstream": name} for p, name in sorted(set(extra))]
+    version = importlib.metadata.version("genai-prices")
+    digest = hashlib.sha256(json.dumps([_FORMAT, references]).encode()).hexdigest()[:12]
+    path = directory / f"prices-{version}-{digest}.json"
+    rows = _read(path)
+    if rows is None:
+        directory.mkdir(parents=True, exist_ok=True)
+        _replace(path, _flatten(references))
+        rows = _read(path)
+    if rows is None:
+        raise PricesUnavailable(f"{path} was written but cannot be read as price rows.")
+    archived = [row for other in sorted(directory.glob("prices-*.json")) if other != path for row in _read(other) or ()]
+    return prices.PriceBook(rows, archived=archived)
+
+
+def load(directory: Path, *, extra: Iterable[tuple[str, str]] = ()) -> tuple[models.Catalog, prices.PriceBook]:
+    """Return the catalog, the endpoints of each model ordered by today's prices, and its price book."""
+    catalog = load_catalog()
+    book = load_book(directory, catalog=catalog, extra=extra)
+    return catalog.ranked(book.cost_ranks(time.time())), book
+
+
+def _read(path: Path) -> list[prices.PriceRow] | None:
+    """Return the rows of a price file, None when it is absent or damaged (it is then made again)."""
+    try:
+        document = json.loads(path.read_bytes())
+        return [prices.from_document(row) for row in document["rows"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _flatten(references: Sequence[dict[str, Any]]) -> bytes:
+    command = [sys.executable, "-m", "gateway.catalog.flatten"]
+    try:
+        done = subprocess.run(
+            command,
+            input=json.dumps(references).encode(),
+            capture_output=True,
+            cwd=_ROOT,
+            timeout=_FLATTEN_TIMEOUT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise PricesUnavailable(f"Flattening genai-prices did not finish: {type(error).__name__}.") from error
+    if done.returncode != 0:
+        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise PricesUnavailable(f"Flattening genai-prices failed with status {done.returncode}: {last}")
+    return done.stdout
+
+
+def _replace(path: Path, content: bytes) -> None:
+    # Several gateway processes may start at once: each writes a file of its own and the last rename wins.
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+    os.replace(name, path)
