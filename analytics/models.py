@@ -91,3 +91,28 @@ class ExperimentEvaluation(models.Model):
 
     def __str__(self) -> str:
         return f"{self.experiment}: {self.verdict}"
+
+
+class StaleHour(models.Model):
+    """The mark that calls of this hour were loaded and its roll-up has not been computed since.
+
+    Append-only, one row a segment and hour: concurrent loaders never wait for each other. The roll-up deletes exactly
+    the marks that it had read before it computed. Plain id, no foreign key: the log may know an organization longer.
+    """
+
+    organization_id = models.CharField(max_length=40)
+    hour_at = models.DateTimeField()  # UTC start of the hour in which the calls started
+    marked_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self) -> str:
+        return f"{self.organization_id} {self.hour_at}"
+
+
+class JobLease(models.Model):
+    """The right to run a job that must not run twice at once, until a time; a worker that dies loses it by the clock."""
+
+    name = models.CharField(primary_key=True, max_length=40)
+    held_until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.name} until {self.held_until}"

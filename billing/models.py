@@ -49,3 +49,30 @@ class UsageEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.organization_id} {self.usage_date}: {self.calls} calls"
+
+
+class DeadLetter(models.Model):
+    """A line of a segment that the log store refuses: kept as it came, out of the ledger as it is out of the logs.
+
+    In the database and not in a file, because workers share no disk and because it commits with the segment's mark:
+    each is kept exactly once. Lines of content are the encrypted envelopes that the gateway wrote.
+    """
+
+    class Kind(models.TextChoices):
+        RECORD = "R", "Record"
+        CONTENT = "C", "Content"
+        FEEDBACK = "F", "Feedback"
+
+    segment = models.ForeignKey(LoadedSegment, on_delete=models.PROTECT, related_name="letters")
+    kind = models.CharField(max_length=1, choices=Kind.choices)
+    position = models.PositiveIntegerField()  # among the segment's lines of this kind
+    reason = models.CharField(max_length=200)  # never quotes the line
+    columns = models.JSONField()  # what the line's elements mean
+    line = models.BinaryField()
+    created_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["segment", "kind", "position"], name="one_letter_per_line")]
+
+    def __str__(self) -> str:
+        return f"{self.segment_id} {self.kind}{self.position}: {self.reason}"
