@@ -1,0 +1,25 @@
+"""Turn an endpoint's key into the header that its provider reads. Pure."""
+
+from __future__ import annotations
+
+from gateway.providers import quirks
+from gateway.providers.protocol import Endpoint
+
+_BY_PROTOCOL = {quirks.ANTHROPIC_MESSAGES: "x-api-key", quirks.GEMINI: "x-goog-api-key", quirks.OPENAI_CHAT: "bearer"}
+
+
+def headers(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
+    """Return the authorization header of a call; none without a key.
+
+    A provider that is wired with another protocol than its own (a proxy, Claude on Bedrock) is spoken to as that
+    protocol expects.
+    """
+    if not endpoint.api_key:
+        return ()
+    row = quirks.of(endpoint.provider)
+    form = row.auth if row.protocol == endpoint.protocol else _BY_PROTOCOL[endpoint.protocol]
+    if form == "none":
+        return ()
+    if form == "bearer":
+        return (("authorization", f"Bearer {endpoint.api_key}"),)
+    return ((form, endpoint.api_key),)
