@@ -32,7 +32,7 @@ _CREDENTIALS = re.compile(
     | (?P<url>://[^/\s:@]+:)[^/\s@]+(?=@)              # a password inside a URL
     """
 )
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 
 
 def redact(text: str) -> str:
