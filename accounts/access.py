@@ -99,9 +99,16 @@ def pending_invitation(request: HttpRequest, *, now: dt.datetime) -> Invitation 
     return invitation if invitation is not None and invitation.is_open(now) else None
 
 
+def person(request: HttpRequest) -> User:
+    """Return who is signed in; only for views that let nobody else in."""
+    if not isinstance(request.user, User):
+        raise PermissionDenied("Sign in first.")
+    return request.user
+
+
 def actor(request: HttpRequest) -> audit.Actor:
     """Return who is signed in, with their address, as the audit trail wants it."""
-    return audit.user(cast(User, request.user), ip=client_ip(request))
+    return audit.user(person(request), ip=client_ip(request))
 
 
 def client_ip(request: HttpRequest) -> str | None:

@@ -1,4 +1,4 @@
-"""The forms of sign-up, keys, members and settings: what the browser sends, as typed values.
+"""The forms of keys, members and settings: what the browser sends, as typed values.
 
 Rules of the domain (roles, limits, last owner) stand in the noun modules; a form checks shapes only.
 """
@@ -6,17 +6,12 @@ Rules of the domain (roles, limits, last owner) stand in the noun modules; a for
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, cast
 
-from allauth.account.forms import SignupForm
-from allauth.core import context
 from django import forms
-from django.db import transaction
-from django.http import HttpRequest
-from django.utils import timezone
 
-from accounts import access, audit, key_scopes, organizations, workspaces
-from accounts.models import ApiKey, Membership, Organization, User, Workspace
+from accounts import key_scopes, workspaces
+from accounts.models import ApiKey, Membership, Organization, Workspace
 
 _OVERLAPS = (
     ("0", "Stops at once"),
@@ -25,42 +20,6 @@ _OVERLAPS = (
     ("604800", "Works for 7 more days"),
 )
 _NAME_LENGTH = 200
-
-
-class SignUpForm(SignupForm):  # type: ignore[misc]
-    """Make a user and an organization of their own; someone with an invitation gets the seat instead."""
-
-    organization_name = forms.CharField(
-        label="Organization",
-        max_length=_NAME_LENGTH,
-        help_text="Your company or team. You can invite others to it.",
-        widget=forms.TextInput(attrs={"autocomplete": "organization"}),
-    )
-    field_order = ("email", "organization_name", "password1")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.invitation = access.pending_invitation(context.request, now=timezone.now())
-        self.fields["email"].label = "E-mail address"
-        if self.invitation is not None:
-            del self.fields["organization_name"]
-            # The seat is for this address; with another one it could not be taken.
-            self.fields["email"].initial = self.invitation.email
-            self.fields["email"].disabled = True
-
-    @transaction.atomic
-    def save(self, request: HttpRequest) -> User:
-        user: User = super().save(request)
-        return user
-
-    def custom_signup(self, request: HttpRequest, user: User) -> None:
-        if self.invitation is None:
-            organizations.create(
-                name=self.cleaned_data["organization_name"],
-                owner=user,
-                actor=audit.user(user, ip=access.client_ip(request)),
-                now=timezone.now(),
-            )
 
 
 class OrganizationForm(forms.Form):
@@ -75,6 +34,11 @@ class WorkspaceForm(forms.Form):
     """The name of a workspace."""
 
     name = forms.CharField(label="Name", max_length=_NAME_LENGTH, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+
+    @classmethod
+    def of(cls, workspace: Workspace) -> WorkspaceForm:
+        """Return the form as it stands on a page with several: its fields carry the workspace's id."""
+        return cls(initial={"name": workspace.name}, prefix=workspace.pk)
 
 
 class ContentForm(forms.Form):
@@ -100,12 +64,14 @@ class ContentForm(forms.Form):
 
     @classmethod
     def of(cls, workspace: Workspace) -> ContentForm:
+        """Return the form with the workspace's setting; its fields carry the workspace's id."""
         return cls(
+            prefix=workspace.pk,
             initial={
                 "stores_content": workspace.stores_content,
                 "cap_kib": workspace.content_cap_bytes // 1024,
                 "retention_days": workspace.content_retention_days,
-            }
+            },
         )
 
     def cap_bytes(self) -> int:
@@ -144,8 +110,7 @@ class KeyForm(forms.Form):
     def __init__(self, *args: Any, organization: Organization, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         own = Workspace.objects.for_organization(organization.pk).order_by("created_at", "pk")
-        field = self.fields["workspace"]
-        assert isinstance(field, forms.ModelChoiceField)
+        field = cast("forms.ModelChoiceField[Workspace]", self.fields["workspace"])
         field.queryset = own
         field.error_messages["invalid_choice"] = "Choose a workspace of this organization."
 
@@ -174,9 +139,7 @@ class InvitationForm(forms.Form):
 
     def __init__(self, *args: Any, choices: list[tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        field = self.fields["role"]
-        assert isinstance(field, forms.ChoiceField)
-        field.choices = choices
+        cast(forms.ChoiceField, self.fields["role"]).choices = choices
 
 
 class RoleForm(forms.Form):

@@ -21,10 +21,15 @@ from accounts import audit, memberships, tokens
 from accounts.models import Invitation, Membership, Organization, User
 
 LIFETIME = dt.timedelta(days=7)
+DAILY_LIMIT = 100  # per organization: our mail server must not become somebody's spam cannon
 
 
 class InvitationError(ValueError):
     """The invitation cannot be made or used; the message says what to do."""
+
+
+class TooManyInvitations(InvitationError):
+    pass
 
 
 class InvitationClosed(InvitationError):
@@ -56,6 +61,7 @@ def invite(
 
     Raises:
         InvitationError: not an e-mail address.
+        TooManyInvitations: 100 were made in the last 24 hours.
         memberships.AlreadyMember: they belong to the organization already.
         memberships.NotAllowed: `by` may not hand out that role.
     """
@@ -67,7 +73,10 @@ def invite(
     with transaction.atomic():
         # Serialises two invitations of one address, which the database would refuse.
         Organization.objects.select_for_update().get(pk=organization.pk)
-        earlier = Invitation.objects.for_organization(organization.pk).pending().filter(email=email)
+        mine = Invitation.objects.for_organization(organization.pk)
+        if mine.filter(created_at__gt=now - dt.timedelta(days=1)).count() >= DAILY_LIMIT:
+            raise TooManyInvitations(f"An organization can invite {DAILY_LIMIT} people a day. Continue tomorrow.")
+        earlier = mine.pending().filter(email=email)
         for invitation in earlier:
             _check_may_withdraw(invitation, by=by)
         earlier.update(revoked_at=now)

@@ -142,7 +142,15 @@ AUTH_PASSWORD_VALIDATORS = [
 # Without it only invited people and those whom `manage.py bootstrap` makes can get an account.
 SIGN_UP_IS_OPEN = env.flag("KAIROS_SIGN_UP", True)
 ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
-ACCOUNT_FORMS = {"signup": "accounts.forms.SignUpForm"}
+ACCOUNT_FORMS = {
+    "add_email": "accounts.entrance_forms.AddEmailForm",
+    "change_password": "accounts.entrance_forms.ChangePasswordForm",
+    "login": "accounts.entrance_forms.LoginForm",
+    "reset_password": "accounts.entrance_forms.ResetPasswordForm",
+    "reset_password_from_key": "accounts.entrance_forms.ResetPasswordKeyForm",
+    "set_password": "accounts.entrance_forms.SetPasswordForm",
+    "signup": "accounts.entrance_forms.SignUpForm",
+}
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
