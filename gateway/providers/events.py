@@ -19,6 +19,11 @@ class EventSplitter:
         self._tail = b""
         self._has_cr = False
 
+    @property
+    def is_holding(self) -> bool:
+        """Whether the next bytes continue something, so that they cannot be read on their own."""
+        return self._has_cr or bool(self._tail)
+
     def feed(self, data: bytes) -> bytes:
         """Return all events that are whole now, joined, each ending in a blank line; `b""` while none is."""
         if self._has_cr or b"\r" in data:

@@ -1,8 +1,8 @@
 """Read a chat completions stream: bytes pass through where the provider is exact, else are brought into shape. Pure.
 
-The fast way costs a handful of substring tests for a whole block of events. It is taken once a golden first output
-was seen, and only while each event of the block provably says nothing new: it opens as all others do and its one
-choice is unfinished. A JSON string cannot hold an unescaped quote, so `"finish_reason":null` is never content.
+The fast way compares the two ends of an event. Within a stream of an exact provider everything up to `"delta":{` and
+everything from `"finish_reason":null` on is the same bytes in each unfinished event; an event with these ends differs
+from one that was parsed only inside its delta: it says nothing new and goes on, our id and model in its opening.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ Json = dict[str, Any]
 
 _OPENING = re.compile(
     rb'data: ?\{"id": ?"[^"\\]*", ?"object": ?"chat\.completion\.chunk", ?"created": ?\d+, ?"model": ?"[^"\\]*"'
+    rb'([^\[]*"choices": ?\[\{"index": ?0, ?"delta": ?\{)?'
 )
+# What follows may be `"usage":null` and OpenAI's padding, whose length and letters differ from chunk to chunk.
+_UNFINISHED = re.compile(rb'"finish_reason": ?null\}\](?:, ?"usage": ?null)?(?:\}$|, ?"obfuscation": ?")')
 
 
 class ChatStreamReader:
@@ -46,34 +49,44 @@ class ChatStreamReader:
             "created": created,
             "model": endpoint.model,
         }
-        self._our_opening = b"data: " + orjson.dumps(self._head)[:-1]
-        self._is_named = False
-        self._opening = b""  # how this provider's events begin; empty while the fast way is closed
+        self._our_head = b"data: " + orjson.dumps(self._head)[:-1]
+        # How this stream's unfinished events begin and end; empty until learned.
+        self._opening = self._ending = self._full_ending = self._our_opening = b""
+        self._is_padded = False
         self._open_calls: dict[tuple[int, int], list[Any]] = {}  # (choice, call) -> [id, has arguments]
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield what became whole; see `protocol.StreamReader.feed`."""
+        opening = self._opening
+        if opening and data.startswith(opening) and data.endswith(b"\n\n") and not self._splitter.is_holding:
+            if data.endswith(self._full_ending) and data.find(b"\n\n") == len(data) - 2:
+                return iter((self._our_opening + data[len(opening) :],))
+            plain = self._plain(data)
+            if plain:
+                return iter((plain,))
         block = self._splitter.feed(data)
-        if block:
-            opening = self._opening
-            if opening:
-                count = block.count(b"\n\n")
-                if (
-                    block.count(opening) == count
-                    and block.count(b'"finish_reason":null') == count
-                    and b'"error"' not in block
-                    and (b'"usage"' not in block or block.count(b'"usage":null') == count)
-                ):
-                    yield block.replace(opening, self._our_opening)
-                    return
-            joined = b"".join(self._events(block))
-            if joined:
-                yield joined
+        joined = b"".join(self._events(block)) if block else b""
+        return iter((joined,)) if joined else iter(())
 
     def finish(self) -> Iterator[bytes]:
         """Yield an event that no blank line ended, and close tool calls that never got arguments."""
         yield from self._events(self._splitter.finish())
         yield from self._close_calls()
+
+    def _plain(self, data: bytes) -> bytes:
+        """Return whole events with our opening if each of them is as plain as the learned one, else nothing."""
+        opening, ending, is_padded = self._opening, self._ending, self._is_padded
+        start, rest = len(opening), []
+        for event in data[:-2].split(b"\n\n"):
+            if not event.startswith(opening):
+                return b""
+            if not event.endswith(ending):
+                at = event.rfind(ending) if is_padded else -1
+                # Behind `"obfuscation":"` only the padding, its closing quote and the closing brace may follow.
+                if at < 0 or event.find(b'"', at + len(ending)) != len(event) - 2:
+                    return b""
+            rest.append(event[start:])
+        return self._our_opening + (b"\n\n" + self._our_opening).join(rest) + b"\n\n"
 
     def _events(self, block: bytes) -> Iterator[bytes]:
         for raw in block.split(b"\n\n"):
@@ -119,17 +132,23 @@ class ChatStreamReader:
         if self.error is not None:
             return
         opening = _OPENING.match(raw) if is_golden else None
-        if opening is not None:
-            if self.has_output:
-                self._opening = opening.group()
-            if b'"provider"' not in raw and not self._is_named:
-                self._is_named = (
-                    True  # OpenRouter's clients read who answered; it costs nothing to say it in the opening
-                )
-                self._our_opening += b',"provider":' + orjson.dumps(self._endpoint.provider)
-            yield self._our_opening + raw[opening.end() :] + b"\n\n"
+        if opening is None:
+            yield self._normalized(chunk, choices)
             return
-        yield self._normalized(chunk, choices)
+        head = self._our_head
+        if "provider" not in chunk:  # OpenRouter's clients read who answered
+            head += b',"provider":' + orjson.dumps(self._endpoint.provider)
+        yield head + raw[opening.end(1) - len(opening[1]) if opening[1] else opening.end() :] + b"\n\n"
+        if self.has_output and opening[1] and not self._opening:
+            self._learn(raw, opening=opening, head=head)
+
+    def _learn(self, raw: bytes, *, opening: re.Match[bytes], head: bytes) -> None:
+        ending = _UNFINISHED.search(raw)
+        if ending is not None and raw.startswith(b"data: "):
+            self._opening, self._our_opening = opening.group(), head + opening[1]
+            self._ending = ending.group()
+            self._full_ending = self._ending + b"\n\n"
+            self._is_padded = not self._ending.endswith(b"}")
 
     def _observe(self, choice: Json) -> bool:
         """Take in what a choice says; return whether it already has the one shape."""
