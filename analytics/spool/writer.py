@@ -36,13 +36,15 @@ from pathlib import Path
 from struct import Struct
 from zlib import crc32
 
-from analytics import request_log
+from analytics import events, request_log
 from analytics.spool import files, frames
 
 # Room kept for one open call's record; records share the room of all open calls, so one long receipt is no problem.
 RECORD_RESERVE_BYTES = 4096
 _EXTENSION_BYTES = 1024 * 1024
 _RETRY_SECONDS = 0.1
+
+_COLUMNS: Mapping[str, Sequence[str]] = {"R": request_log.COLUMNS, "F": events.FEEDBACK_COLUMNS}
 
 _prefix = Struct("<IIB").pack
 _INTENT, _RECORD, _CONTENT = (kind[0] for kind in (frames.INTENT, frames.RECORD, frames.CONTENT))
@@ -81,7 +83,7 @@ class Writer:
         self._segment_bytes = segment_bytes
         self._segment_seconds = segment_seconds
         self._clock = clock
-        self._columns = {kind: list(names) for kind, names in (columns or {"R": request_log.COLUMNS}).items()}
+        self._columns = {kind: list(names) for kind, names in (columns or _COLUMNS).items()}
         self._number = 0
         self._next_attempt_at = 0.0
         self._open: dict[str, bytes] = {}  # request id -> its intent frame, in order of admission
