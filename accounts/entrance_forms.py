@@ -17,7 +17,7 @@ from django.utils import timezone
 from accounts import access, audit, organizations
 from accounts.models import User
 
-_PASSWORD_RULES = "At least 12 characters; not a common password, not only digits, not your e-mail address."
+_RULES = "At least 12 characters; not a common password, not only digits, not your e-mail address."
 
 
 class _OurWords:
@@ -32,7 +32,7 @@ class _OurWords:
             if name in {"email", "login"}:
                 field.label = "E-mail address"
             if name == "password1":
-                field.help_text = _PASSWORD_RULES
+                field.help_text = _RULES
 
 
 class LoginForm(_OurWords, allauth_forms.LoginForm):  # type: ignore[misc]

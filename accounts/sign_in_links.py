@@ -14,7 +14,6 @@ from accounts import tokens
 from accounts.models import SignInLink, User
 
 LIFETIME = dt.timedelta(hours=24)
-_SALT = "accounts.sign_in_links"
 
 
 class LinkRefused(ValueError):
@@ -25,7 +24,7 @@ def create(*, user: User, now: dt.datetime, lifetime: dt.timedelta = LIFETIME) -
     """Return the token of a new link that signs `user` in once within `lifetime`."""
     token = tokens.make_one_time()
     SignInLink.objects.create(user=user, sha256=tokens.sha256(token), expires_at=now + lifetime)
-    return signing.Signer(salt=_SALT).sign(token)
+    return _signer().sign(token)
 
 
 def redeem(*, token: str, now: dt.datetime) -> User:
@@ -36,7 +35,7 @@ def redeem(*, token: str, now: dt.datetime) -> User:
     """
     refused = LinkRefused("This sign-in link is not valid any more. Make a new one, or sign in with your password.")
     try:
-        bare = signing.Signer(salt=_SALT).unsign(token)
+        bare = _signer().unsign(token)
     except signing.BadSignature as error:
         raise refused from error
     link = SignInLink.objects.select_related("user").filter(sha256=tokens.sha256(bare), user__is_active=True).first()
@@ -46,3 +45,7 @@ def redeem(*, token: str, now: dt.datetime) -> User:
     if not SignInLink.objects.filter(pk=link.pk, used_at=None, expires_at__gt=now).update(used_at=now):
         raise refused
     return link.user
+
+
+def _signer() -> signing.Signer:
+    return signing.Signer(sep=".", salt="accounts.sign_in_links")
