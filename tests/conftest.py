@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+pytest_plugins = ("tests.stores",)
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Move all state to a temporary directory; each xdist worker has its own, because chDB has one owner."""
