@@ -63,14 +63,16 @@ class InProcessWorker:
         """Start both threads and return when the worker takes messages.
 
         Raises:
-            WorkerNotReady: it does not within 15 seconds.
+            WorkerNotReady: it does not within 15 seconds, or died.
         """
-        ready = threading.Event()
+        ready, dead = threading.Event(), threading.Event()
         state.should_stop = None
-        self._worker_thread = threading.Thread(target=self._work, args=(ready,), name="celery-worker", daemon=True)
+        self._worker_thread = threading.Thread(target=self._work, args=(ready, dead), name="celery-worker", daemon=True)
         self._worker_thread.start()
-        if not ready.wait(READY_TIMEOUT_S):
-            raise WorkerNotReady(f"The in-process worker is not ready after {READY_TIMEOUT_S:.0f} seconds.")
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not ready.wait(0.05):
+            if dead.is_set() or time.monotonic() > deadline:
+                raise WorkerNotReady("The in-process worker did not start; its error is in the log.")
         # The schedule lives in memory: its entries are intervals, counted from the start of the process.
         self._beat = Service(app, max_interval=1, scheduler_cls=Scheduler)
         self._beat_thread = threading.Thread(target=self._beat.start, name="celery-beat", daemon=True)
@@ -84,15 +86,24 @@ class InProcessWorker:
             return
         _wait_until_shipped(settings.SPOOL_DIR, timeout_s=DRAIN_TIMEOUT_S)
         state.should_stop = 0  # type: ignore[assignment]  # an exit code, or None to run on
-        self._worker_thread.join(STOP_TIMEOUT_S)
+        deadline = time.monotonic() + STOP_TIMEOUT_S
+        while self._worker_thread.is_alive() and time.monotonic() < deadline:
+            # The worker looks at `should_stop` between messages, and else every two seconds: give it messages.
+            app.control.broadcast("ping")
+            self._worker_thread.join(0.1)
         if self._worker_thread.is_alive():
             logger.warning("A job is still running; it starts again at the next start.")
         state.should_stop = None
 
     @staticmethod
-    def _work(ready: threading.Event) -> None:
+    def _work(ready: threading.Event, dead: threading.Event) -> None:
         app.set_current()
-        _Worker(ready).start()
+        try:
+            _Worker(ready).start()
+        except Exception:
+            logger.exception("The in-process worker stopped.")
+        finally:
+            dead.set()
 
 
 def _wait_until_shipped(spool_dir: Path, *, timeout_s: float) -> None:

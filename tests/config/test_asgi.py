@@ -62,7 +62,7 @@ def data_plane(monkeypatch: pytest.MonkeyPatch) -> DataPlane:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, found: DataPlane) -> DataPlane:
-    monkeypatch.setitem(sys.modules, "gateway.asgi", SimpleNamespace(application=found))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "gateway.asgi", SimpleNamespace(application=found))
     return found
 
 
