@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from analytics.request_log import BYOK, MANAGED, PRICED, SIMULATED, UNPRICED, UNUSED
+from analytics.request_log import BYOK, MANAGED, PRICED, SIMULATED, UNPRICED, UNUSED, RequestLog
 from gateway.catalog.prices import PriceRow
 from gateway.providers.protocol import Usage
 
@@ -140,6 +140,28 @@ def arithmetic(usage: Usage | None, row: PriceRow | None) -> list[Line]:
             for (_, unit, units, rate), line_cost in zip(of_part, costs, strict=True)
         ]
     return lines
+
+
+def usage_of(record: RequestLog, row: PriceRow) -> Usage:
+    """Return the usage that a record was settled with, for `arithmetic` by the row that the record names.
+
+    A record counts cache writes without their lifetime; the tokens written for an hour follow from their cost, which
+    is exact to a nano-dollar while one token's price difference is hundreds of them.
+    """
+    rates = row.rates_for(record.input_tokens)
+    premium = rates.cache_write_1h - rates.cache_write
+    paid = record.cache_write_cost_nanousd * _MILLION - record.cache_write_tokens * rates.cache_write
+    written_1h = round(paid / premium) if premium and record.price_state == PRICED else 0
+    return Usage(
+        input_tokens=record.input_tokens,
+        cached_read_tokens=record.cached_read_tokens,
+        cache_write_tokens=record.cache_write_tokens,
+        cache_write_1h_tokens=min(max(written_1h, 0), record.cache_write_tokens),
+        output_tokens=record.output_tokens,
+        reasoning_tokens=record.reasoning_tokens,
+        audio_input_tokens=record.audio_input_tokens,
+        audio_output_tokens=record.audio_output_tokens,
+    )
 
 
 _PARTS: Final = ("input", "cached_read", "cache_write", "output")
