@@ -237,6 +237,9 @@ def parse(parameters: Mapping[str, Sequence[str]], *, now: dt.datetime, also: Co
                 problems.append(Problem(name, f"“{name}” is too long: write at most {_MAX_TEXT} characters."))
             else:
                 found[attribute] = values[name]
+    if "request" in found:
+        # A receipt and a generation have the body of their request's id.
+        found["request"] = _OTHER_IDS.sub("req_", found["request"])
     if "min_cost" in values:
         found["min_cost_nanousd"] = _nanousd(values["min_cost"], problems)
     if "min_latency" in values:
@@ -259,6 +262,7 @@ _CHOICES: dict[str, Collection[str]] = {
     "sort": SORTS,
 }
 _NAMES = ("range", "from", "to", *_CHOICES, *_TEXT_FILTERS, "min_cost", "min_latency")
+_OTHER_IDS = re.compile(r"^(?:rcpt|gen)_")
 _AMOUNT = re.compile(r"\$?(\d{1,9})(?:\.(\d{1,9}))?", re.ASCII)
 
 

@@ -30,6 +30,7 @@ PRESETS: dict[str, str] = {**{preset: words for preset, (words, _) in _RELATIVE.
 
 _BUCKETS = (60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 7 * 86400)
 _MOST_BUCKETS = 60
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class InvalidRange(ValueError):
@@ -110,9 +111,14 @@ def fixed(start: str, end: str, *, now: dt.datetime) -> TimeRange:
     return TimeRange("", start_at, end_at)
 
 
-def iso(moment: dt.datetime) -> str:
+def moment(microseconds: int) -> dt.datetime:
+    """Return the moment that so many microseconds after the Unix epoch are."""
+    return _EPOCH + dt.timedelta(microseconds=microseconds)
+
+
+def iso(at: dt.datetime) -> str:
     """Return a moment as URLs carry it: no offset, and no seconds where there are none."""
-    plain = moment.astimezone(dt.UTC).replace(tzinfo=None)
+    plain = at.astimezone(dt.UTC).replace(tzinfo=None)
     return plain.isoformat(timespec="auto" if plain.microsecond else "seconds" if plain.second else "minutes")
 
 
