@@ -115,7 +115,9 @@ def aggregate(records: Iterable[RequestLog]) -> dict[UsageKey, Usage]:
         total[7] += record.billed_nanousd
         # request_log.digest, written out: the top bit goes with the modulus below
         total[8] += int.from_bytes(md5(record.request_id.encode(), usedforsecurity=False).digest()[:8], "big")
-    return {UsageKey(*key): Usage(*total[:8], total[8] % DIGEST_MODULUS) for key, total in sums.items()}
+    for total in sums.values():
+        total[8] %= DIGEST_MODULUS
+    return {UsageKey(*key): Usage(*total) for key, total in sums.items()}
 
 
 def _entry(segment: models.LoadedSegment, key: UsageKey, usage: Usage) -> models.UsageEntry:

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from celery import Celery, signals
+from celery.schedules import crontab
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -25,6 +26,15 @@ app.conf.update(
     task_routes={"billing.tasks.load_segment": {"queue": "segments"}},
     beat_schedule={
         # name: {"task": dotted path, "schedule": seconds or crontab}; one table for the whole product
+        "refresh the roll-ups": {
+            "task": "billing.tasks.refresh_rollups",
+            "schedule": 2.0,
+            "options": {"expires": 10},  # a worker that was away needs one of them, not all
+        },
+        "compare the ledger with the log store": {
+            "task": "billing.tasks.reconcile",
+            "schedule": crontab(hour=3, minute=17),
+        },
     },
 )
 app.autodiscover_tasks()

@@ -1,0 +1,35 @@
+"""Take a segment's message through both stores: ClickHouse first, then the ledger with the mark that ends the matter.
+
+A crash anywhere leaves the segment unmarked and it is delivered again: ClickHouse knows its token, the ledger its id.
+"""
+
+from __future__ import annotations
+
+from accounts import encryption
+from analytics import loader, spool, stored_records
+from billing import ledger
+
+
+class DamagedMessage(Exception):
+    """The message does not hold the segment that it names; sending the segment again from its file helps."""
+
+
+def load(*, segment_id: str, body: str, sha256: str) -> bool:
+    """Load and post the segment; return False when that had happened before.
+
+    Raises:
+        DamagedMessage: nothing was loaded.
+        loader.StoreError: ClickHouse does not take it now.
+        django.db.Error: the ledger does not take it now.
+    """
+    if ledger.is_posted(segment_id=segment_id):
+        return False
+    try:
+        result = loader.load(spool.unpack(body, sha256), open_content=encryption.open_content)
+    except (spool.DamagedParcel, spool.DamagedSegment, stored_records.UnknownColumns) as error:
+        raise DamagedMessage(str(error)) from error
+    if result.segment_id != segment_id:
+        raise DamagedMessage("The segment's header names another segment.")
+    return ledger.post_segment(
+        segment_id=segment_id, sha256=sha256, records=result.records, dead_letters=result.dead_letters
+    )
