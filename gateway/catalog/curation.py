@@ -19,6 +19,9 @@ SOURCES = (
     "Data policy of providers: docs/advanced-routing of kairosroute.com, seen 2026-11-22; null is unknown.",
 )
 
+# When the facts were seen: the day on which a model without a day of its own came into the catalog.
+_SEEN_ON = "2026-11-20"
+
 _CAPABILITIES = {
     "tools": "tools",
     "vision": "images",
@@ -140,6 +143,7 @@ def _model(fact: Mapping[str, Any]) -> dict[str, Any]:
         **limits,
         "capabilities": capabilities,
         "deprecated_on": deprecated_on,
+        "added_on": fact.get("added", _SEEN_ON),
         "aliases": sorted({*_ALIASES.get(model_id, ()), *_spellings(name)}),
     }
 

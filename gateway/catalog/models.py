@@ -43,6 +43,7 @@ class Model:
     max_output_tokens: int | None
     capabilities: frozenset[str]  # tools, images, json_schema, reasoning, prompt_cache, files, audio_input
     deprecated_on: str | None  # ISO date
+    added_on: str  # ISO date: when it came into this catalog
     aliases: tuple[str, ...]
 
     @property
