@@ -32,6 +32,11 @@ def openai_list(catalog: Catalog, book: PriceBook, *, at: float, providers: Coll
     return orjson.dumps({"object": "list", "data": entries})
 
 
+def openai_model(model: Model, book: PriceBook, *, at: float) -> bytes:
+    """Return the JSON of one model with the prices of the moment `at`."""
+    return orjson.dumps(entry(model, book.row(model.id, at)))
+
+
 def entry(model: Model, row: PriceRow | None) -> dict[str, Any]:
     """Return one model of the list, as `GET /v1/models/{id}` shows it too. Without a price row `pricing` is null."""
     inputs = ["text"]

@@ -16,6 +16,8 @@ import msgspec
 class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Tokens by class as the provider reported them. `input_tokens` includes the cached ones, `output_tokens` the reasoning ones.
 
+    `input_tokens` also includes `cache_write_tokens`, and those include `cache_write_1h_tokens`.
+
     `is_reported` is False where the provider sent no usage and the numbers are an estimate or zero.
     """
 

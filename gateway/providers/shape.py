@@ -111,7 +111,7 @@ def usage_body(usage: Usage) -> Json:
         "total_tokens": usage.input_tokens + usage.output_tokens,
         "prompt_tokens_details": {
             "cached_tokens": usage.cached_read_tokens,
-            "cache_write_tokens": usage.cache_write_tokens + usage.cache_write_1h_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
             "audio_tokens": usage.audio_input_tokens,
         },
         "completion_tokens_details": {
