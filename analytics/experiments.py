@@ -14,6 +14,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
+from accounts import audit
 from accounts.models import User, Workspace
 from analytics import evaluation
 from analytics.models import Experiment, ExperimentEvaluation, RouteChange
@@ -47,6 +48,8 @@ def create(
     treatment_share: float,
     primary_metric: str,
     created_by: User | None,
+    actor: audit.Actor,
+    now: dt.datetime,
 ) -> Experiment:
     """Make a draft.
 
@@ -63,22 +66,25 @@ def create(
         raise InvalidExperiment("Give the treatment between 1 % and 99 % of the traffic.", field="treatment_share")
     if primary_metric not in evaluation.PRIMARY_METRICS:
         raise InvalidExperiment("Choose the one metric that decides the experiment.", field="primary_metric")
-    return Experiment.objects.create(
-        organization_id=workspace.organization_id,
-        workspace=workspace,
-        name=name.strip(),
-        question=question.strip(),
-        task_type=task_type,
-        unit=unit,
-        control_model=control_model,
-        treatment_model=treatment_model,
-        treatment_share=treatment_share,
-        primary_metric=primary_metric,
-        created_by=created_by,
-    )
+    with transaction.atomic():
+        experiment = Experiment.objects.create(
+            organization_id=workspace.organization_id,
+            workspace=workspace,
+            name=name.strip(),
+            question=question.strip(),
+            task_type=task_type.strip(),
+            unit=unit,
+            control_model=control_model,
+            treatment_model=treatment_model,
+            treatment_share=treatment_share,
+            primary_metric=primary_metric,
+            created_by=created_by,
+        )
+        _audit(experiment, "experiment.create", actor, now)
+    return experiment
 
 
-def start(*, experiment: Experiment, now: dt.datetime) -> Experiment:
+def start(*, experiment: Experiment, actor: audit.Actor, now: dt.datetime) -> Experiment:
     """Send traffic to both arms from now on.
 
     Raises:
@@ -98,10 +104,11 @@ def start(*, experiment: Experiment, now: dt.datetime) -> Experiment:
         current.state = Experiment.State.RUNNING
         current.started_at = now
         current.save(update_fields=["state", "started_at", "changed_at"])
+        _audit(current, "experiment.start", actor, now)
     return current
 
 
-def stop(*, experiment: Experiment, stopped_by: User | None, now: dt.datetime) -> Experiment:
+def stop(*, experiment: Experiment, stopped_by: User | None, actor: audit.Actor, now: dt.datetime) -> Experiment:
     """End the experiment: its calls go where the policy sends them, and the charts get a route change.
 
     Raises:
@@ -130,7 +137,23 @@ def stop(*, experiment: Experiment, stopped_by: User | None, now: dt.datetime) -
             changed_by=stopped_by,
             happened_at=now,
         )
+        _audit(current, "experiment.stop", actor, now)
     return current
+
+
+def _audit(experiment: Experiment, action: str, actor: audit.Actor, now: dt.datetime) -> None:
+    audit.record(
+        organization_id=experiment.organization_id,
+        actor=actor,
+        action=action,
+        target=experiment,
+        now=now,
+        after={
+            "state": experiment.state,
+            "models": [experiment.control_model, experiment.treatment_model],
+            "treatment_share": experiment.treatment_share,
+        },
+    )
 
 
 def _running_on_the_same_calls(experiment: Experiment) -> Experiment | None:

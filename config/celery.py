@@ -31,6 +31,16 @@ app.conf.update(
             "schedule": 2.0,
             "options": {"expires": 10},  # a worker that was away needs one of them, not all
         },
+        "compare quality around route changes": {
+            "task": "analytics.tasks.detect_quality_changes",
+            "schedule": 60.0,
+            "options": {"expires": 60},
+        },
+        "evaluate experiments": {
+            "task": "analytics.tasks.evaluate_experiments",
+            "schedule": 60.0,
+            "options": {"expires": 60},
+        },
         "compare the ledger with the log store": {
             "task": "billing.tasks.reconcile",
             "schedule": crontab(hour=3, minute=17),
