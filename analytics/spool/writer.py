@@ -142,13 +142,16 @@ class Writer:
         with self._write_lock:
             if self._overdue or self._is_closed:
                 self._catch_up(request_id, frame)
+            size = len(frame) + len(extra)
+            if self._position + size + len(self._open) * RECORD_RESERVE_BYTES > self._limit and not self._fits(size):
+                extra = self._drop(extra)
             try:
                 self._append(frame + extra if extra else frame)
             except OSError as error:
                 if not extra:
                     self._overdue[request_id] = frame
                     raise _unavailable("The record cannot be written", error) from error
-                self.dropped_contents += 1
+                self._drop(extra)
                 self._append_or_postpone(request_id, frame)
             self._has_records = True
             self._open.pop(request_id, None)
@@ -315,12 +318,31 @@ class Writer:
             self._next_attempt_at = now + _RETRY_SECONDS
             raise _unavailable("The disk has no room for another call", error) from error
 
+    def _fits(self, size: int) -> bool:
+        """Return whether `size` bytes fit without using up what other open calls were promised."""
+        wanted = self._position + size + len(self._open) * RECORD_RESERVE_BYTES
+        if wanted > self._segment.allocated:
+            try:
+                self._extend(self._segment, wanted)
+            except OSError:
+                return False
+        self._set_limit()
+        return True
+
+    def _drop(self, extra: bytes) -> bytes:
+        if extra:
+            self.dropped_contents += 1
+        return b""
+
     def _extend(self, segment: files.SegmentFile, wanted: int) -> None:
         size = wanted - segment.allocated + _EXTENSION_BYTES
         segment.allocated = files.allocate(segment.fd, segment.allocated, size)
 
     def _set_limit(self) -> None:
         # The second bound is not about room: past it a segment is changed even where rotate() is never called.
+        if self._segment.is_suspect:
+            self._limit = -1
+            return
         reserve = (len(self._open) + 1) * RECORD_RESERVE_BYTES
         bound = max(2 * self._segment_bytes, self._position) + reserve + _EXTENSION_BYTES
         self._limit = min(self._segment.allocated, bound)
