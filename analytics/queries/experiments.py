@@ -99,7 +99,7 @@ FROM
         calls.is_test AS is_test,
         calls.unit AS unit,
         verdicts.name AS name,
-        sum(verdicts.value) AS value_sum,
+        sum(verdicts.verdict) AS value_sum,
         count() AS value_count
     FROM
     (
@@ -109,7 +109,7 @@ FROM
     ) AS calls
     INNER JOIN
     (
-        SELECT request_id, name, avg(assumeNotNull(value)) AS value
+        SELECT request_id, name, avg(assumeNotNull(value)) AS verdict
         FROM feedback FINAL
         WHERE organization_id = {{organization_id:String}}
             AND workspace_id = {{workspace_id:String}}

@@ -93,7 +93,7 @@ FROM
         calls.is_after AS is_after,
         calls.unit AS unit,
         verdicts.name AS name,
-        sum(verdicts.value) AS value_sum,
+        sum(verdicts.verdict) AS value_sum,
         count() AS value_count
     FROM
     (
@@ -109,7 +109,7 @@ FROM
     INNER JOIN
     (
         -- One verdict a call and name: three thumbs on one answer are not three answers.
-        SELECT request_id, name, avg(assumeNotNull(value)) AS value
+        SELECT request_id, name, avg(assumeNotNull(value)) AS verdict
         FROM feedback FINAL
         WHERE organization_id = {{organization_id:String}}
             AND workspace_id = {{workspace_id:String}}
