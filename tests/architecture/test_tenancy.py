@@ -1,0 +1,153 @@
+"""No page of one organization answers to a member of another: every URL pattern is tried.
+
+A new pattern with a parameter fails `test_every_route_is_in_the_table` until it stands in `EXAMPLES`
+(pages of an organization) or `OPEN` (doors for which the parameter itself is the right to enter).
+"""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+from django.urls import get_resolver
+from django.utils import timezone
+
+from accounts import audit, invitations
+from accounts.models import Organization
+from tests.architecture import leaky_urls, tenancy
+from tests.architecture.tenancy import Example
+from tests.factories.accounts import make_api_key, make_membership, make_organization, make_user
+
+
+def _api_key(organization: Organization) -> str:
+    return make_api_key(organization).api_key.pk
+
+
+def _membership(organization: Organization) -> int:
+    return make_membership(organization).pk
+
+
+def _invitation(organization: Organization) -> str:
+    new = invitations.invite(
+        organization=organization,
+        email="dora@example.com",
+        role="viewer",
+        by=None,
+        actor=audit.SYSTEM,
+        now=timezone.now(),
+    )
+    return new.invitation.pk
+
+
+def _workspace(organization: Organization) -> str:
+    return organization.workspaces.get().pk
+
+
+EXAMPLES: dict[str, Example] = {
+    "invitation_withdraw": Example({"invitation_id": _invitation}),
+    "key_create": Example(),
+    "key_revoke": Example({"key_id": _api_key}),
+    "key_rotate": Example({"key_id": _api_key}),
+    "keys": Example(),
+    "member_change_role": Example({"membership_id": _membership}),
+    "member_invite": Example(),
+    "member_remove": Example({"membership_id": _membership}),
+    "members": Example(),
+    "organization_leave": Example(),
+    "organization_rename": Example(),
+    "settings": Example(),
+    "workspace_content": Example({"workspace_id": _workspace}),
+    "workspace_create": Example(),
+    "workspace_rename": Example({"workspace_id": _workspace}),
+}
+OPEN = {
+    "account_confirm_email": "allauth: the key from a mail",
+    "account_reset_password_from_key": "allauth: the key from a mail",
+    "invitation": "the token from a mail",
+    "sign_in_link": "the token that the operator was given",
+}
+
+ROUTES = {route.name: route for route in tenancy.routes(get_resolver().url_patterns)}
+_NAMES = [
+    pytest.param(name, marks=[pytest.mark.clickhouse] if example.needs_log_store else [])
+    for name, example in sorted(EXAMPLES.items())
+]
+_NAMES_WITH_OBJECTS = [case for case in _NAMES if EXAMPLES[str(case.values[0])].objects]
+
+
+@pytest.fixture(autouse=True)
+def _store(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("clickhouse") is not None:
+        request.getfixturevalue("log_store")
+
+
+def test_every_route_is_in_the_table() -> None:
+    missing = sorted(set(ROUTES) - set(EXAMPLES) - set(OPEN))
+    assert not missing, f"Add to EXAMPLES in {__name__}, with a function for each object: {missing}"
+
+
+def test_the_table_names_no_route_that_is_gone() -> None:
+    assert sorted((set(EXAMPLES) | set(OPEN)) - set(ROUTES)) == []
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_an_example_has_all_parameters_and_the_view_its_guard(name: str) -> None:
+    route = ROUTES[name]
+    assert route.path.startswith("o/<slug:slug>/")
+    assert route.parameters == set(EXAMPLES[name].objects) | {"slug"}
+    assert route.is_guarded, f"{name} does not wear organization_view"
+
+
+@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.django_db
+def test_a_foreign_tenant_finds_nothing(name: str) -> None:
+    acme, charlie = make_organization("Acme"), make_user()
+    make_organization("Other", owner=charlie)
+    parameters = tenancy.kwargs(ROUTES[name], EXAMPLES[name], slug=acme.slug, owner=acme)
+    assert tenancy.leaks(_signed_in(charlie), ROUTES[name], parameters) == []
+
+
+@pytest.mark.parametrize("name", _NAMES_WITH_OBJECTS)
+@pytest.mark.django_db
+def test_a_foreign_object_is_not_found_under_ones_own_slug(name: str) -> None:
+    acme, charlie = make_organization("Acme"), make_user()
+    other = make_organization("Other", owner=charlie)
+    parameters = tenancy.kwargs(ROUTES[name], EXAMPLES[name], slug=other.slug, owner=acme)
+    assert tenancy.leaks(_signed_in(charlie), ROUTES[name], parameters) == []
+
+
+@pytest.mark.parametrize("name", _NAMES_WITH_OBJECTS)
+@pytest.mark.django_db
+def test_ones_own_object_is_found(name: str) -> None:
+    """Proves the example: a made-up id would be 404 for everybody."""
+    alice = make_user()
+    acme = make_organization("Acme", owner=alice)
+    parameters = tenancy.kwargs(ROUTES[name], EXAMPLES[name], slug=acme.slug, owner=acme)
+    assert tenancy.leaks(_signed_in(alice), ROUTES[name], parameters) != []
+
+
+@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.django_db
+def test_an_anonymous_visitor_is_sent_to_sign_in(name: str) -> None:
+    acme = make_organization("Acme")
+    parameters = tenancy.kwargs(ROUTES[name], EXAMPLES[name], slug=acme.slug, owner=acme)
+    assert tenancy.strangers_doors(Client(), ROUTES[name], parameters) == []
+
+
+@pytest.mark.django_db
+@pytest.mark.urls("tests.architecture.leaky_urls")
+def test_the_walk_finds_what_leaks() -> None:
+    charlie, acme = make_user(), make_organization("Acme")
+    other = make_organization("Other", owner=charlie)
+    found = {route.name: route for route in tenancy.routes(leaky_urls.urlpatterns)}
+    assert {name: route.is_guarded for name, route in found.items()} == {"unguarded": False, "unscoped": True}
+    assert found["unscoped"].path == "o/<slug:slug>/unscoped/<str:key_id>/"
+    assert tenancy.leaks(_signed_in(charlie), found["unguarded"], {"slug": acme.slug})
+    foreign_key = {"slug": other.slug, "key_id": _api_key(acme)}
+    assert tenancy.leaks(_signed_in(charlie), found["unscoped"], foreign_key)
+    assert tenancy.leaks(_signed_in(charlie), found["unscoped"], foreign_key | {"slug": acme.slug}) == []
+
+
+def _signed_in(user: object) -> Client:
+    client = Client()
+    client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")  # type: ignore[arg-type]
+    return client
