@@ -95,6 +95,8 @@ def logging_config(*, level: str, style: str) -> dict[str, Any]:
             # One line for every segment and every beat says nothing.
             "celery": {"level": "WARNING"},
             "kombu": {"level": "WARNING"},
+            # The commands say themselves when they serve.
+            "uvicorn": {"level": "WARNING"},
         },
     }
 

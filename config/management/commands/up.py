@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import logging
 import os
 from pathlib import Path
 from typing import IO, Any
@@ -11,10 +10,11 @@ from typing import IO, Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
-from config import env, serving
-
-logger = logging.getLogger(__name__)
+from accounts import organizations, users
+from config import bootstrap, env, serving
+from gateway.providers import registry
 
 
 class Command(BaseCommand):
@@ -38,11 +38,40 @@ class Command(BaseCommand):
             self.stdout.write(f"KairosRoute · state in {settings.DATA_DIR}")
             call_command("migrate", interactive=False, verbosity=0)
             call_command("migrate_clickhouse", verbosity=0)
-            if not serving.serve("config.asgi:application", on=listener, on_ready=self._say_ready):
+            first = _first_owner()
+            if not serving.serve("config.asgi:application", on=listener, on_ready=lambda: self._say_ready(first)):
                 raise CommandError("The server did not start; the reason is above.")
 
-    def _say_ready(self) -> None:
-        self.stdout.write(f"Serving on {settings.BASE_URL} · stop with Ctrl-C")
+    def _say_ready(self, first: bootstrap.FirstOwner) -> None:
+        key = first.api_key or "shown at the first start; make another under Keys"
+        answered_by = "your provider answers" if first.has_provider else "the simulator answers, nothing is billed"
+        self.stdout.write(
+            f"""
+  KairosRoute serves on {settings.BASE_URL}   (stop with Ctrl-C)
+
+  Sign in   {first.sign_in_link}
+            as {first.owner_email}; the link works once, within a day
+  API key   {key}   ({answered_by})
+  Base URL  {settings.BASE_URL}/v1
+
+"""
+        )
+        self.stdout.flush()
+
+
+def _first_owner() -> bootstrap.FirstOwner:
+    """Make what is missing of the first owner, and a new sign-in link: whoever starts the process may enter."""
+    try:
+        return bootstrap.prepare(
+            organization_name=env.text("KAIROS_ORGANIZATION", "My organization"),
+            email=env.text("KAIROS_OWNER_EMAIL", "owner@example.com"),
+            makes_new_keys=False,
+            base_url=settings.BASE_URL,
+            provider_settings=settings.PROVIDER_SETTINGS,
+            now=timezone.now(),
+        )
+    except (users.InvalidEmail, organizations.InvalidOrganization, registry.ProviderMisconfigured) as error:
+        raise CommandError(str(error)) from error
 
 
 def _only_one(data_dir: Path) -> IO[str]:
