@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from gateway.providers import quirks
+from gateway.providers.anthropic_messages import ADAPTER as ANTHROPIC_MESSAGES
+from gateway.providers.gemini import ADAPTER as GEMINI
 from gateway.providers.openai_chat import ADAPTER as OPENAI_CHAT
 from gateway.providers.protocol import Adapter, Endpoint
 from gateway.providers.quirks import Quirks
@@ -172,4 +174,4 @@ def _api_key(key: str, *, variable: str) -> str:
     return key
 
 
-ADAPTERS: dict[str, Adapter] = {adapter.name: adapter for adapter in (OPENAI_CHAT,)}
+ADAPTERS: dict[str, Adapter] = {adapter.name: adapter for adapter in (OPENAI_CHAT, ANTHROPIC_MESSAGES, GEMINI)}
