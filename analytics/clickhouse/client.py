@@ -8,6 +8,7 @@ open before `fork()` hangs the child, so a forked child is refused with a clear 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,8 @@ from analytics.clickhouse import errors, topology
 
 CONNECT_TIMEOUT_SECONDS = 3
 MAX_EXECUTION_SECONDS = 30
+# Above the limit of a statement: the server should be the one to stop it.
+RECEIVE_TIMEOUT_SECONDS = MAX_EXECUTION_SECONDS + 5
 MAX_MEMORY_BYTES = 2 * 1024**3
 POOL_SIZE = 16
 
@@ -91,6 +94,7 @@ class _Connection:
         self.client: Client | None = None
         self.address = Address()
         self.is_orphaned = False
+        self.abandoned: Client | None = None
 
     def open(self) -> Client:
         if self.client is not None:
@@ -115,6 +119,8 @@ class _Connection:
 
     def forget_after_fork(self) -> None:
         self.is_orphaned = self.is_orphaned or (self.client is not None and self.address.is_embedded)
+        # Kept, not dropped: closing the parent's engine in the child would wait for threads that fork did not copy.
+        self.abandoned = self.client or self.abandoned
         self.client = None
         self.lock = threading.Lock()
 
@@ -231,10 +237,34 @@ def _connect(address: Address) -> Client:
     try:
         if address.is_embedded:
             os.makedirs(address.path, exist_ok=True)
+            _check_not_held(address.path)
             return clickhouse_connect.get_client(dsn=f"chdb://{address.path}")
         return _connect_server(address, address.database)
     except (ClickHouseError, OSError) as error:
         raise _translate(error) from error
+
+
+def _check_not_held(path: str) -> None:
+    """Say who holds the store, which the engine tells to stderr only, a second late and with a stack trace.
+
+    Raises:
+        errors.StoreHeld: another process has the engine's status file locked.
+    """
+    try:
+        fd = os.open(os.path.join(path, "status"), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(fd, 200).decode(errors="replace").partition("\n")[0]
+        raise errors.StoreHeld(
+            f"The embedded log store is open in another process ({holder or 'no PID known'}), usually the server that "
+            "`make up` started. Stop that process first, or use its pages and API; "
+            "several processes need KAIROS_PROFILE=full."
+        ) from None
+    finally:
+        os.close(fd)
 
 
 def _connect_server(address: Address, database: str) -> Client:
@@ -247,7 +277,7 @@ def _connect_server(address: Address, database: str) -> Client:
         database=database,
         compress="zstd" if address.is_compressed else False,
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        send_receive_timeout=MAX_EXECUTION_SECONDS + 5,
+        send_receive_timeout=RECEIVE_TIMEOUT_SECONDS,
         # Threads share the client; a server session would serialize them.
         autogenerate_session_id=False,
         query_retries=0,
@@ -260,11 +290,6 @@ def _translate(error: Exception, *, is_insert: bool = False) -> errors.StoreErro
     code = getattr(error, "code", None)
     name = getattr(error, "name", None) or ""
     text = str(error)
-    if "Cannot lock file" in text or "Another server instance" in text:
-        return errors.StoreHeld(
-            "The embedded log store is open in another process (usually the server started by `make up`). "
-            "Stop that process first, or use its pages and API; several processes need KAIROS_PROFILE=full."
-        )
     if code is None and (isinstance(error, OperationalError | OSError) or not isinstance(error, ClickHouseError)):
         return errors.StoreUnavailable("ClickHouse does not answer.")
     label = f"ClickHouse error {code} {name}".rstrip()
