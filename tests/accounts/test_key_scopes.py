@@ -12,7 +12,7 @@ def test_scopes_are_put_in_order_without_repeats() -> None:
 
 
 def test_an_unknown_scope_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(key_scopes.UnknownScope, match="There is no scope 'admin'.*chat, models, receipts, feedback"):
+    with pytest.raises(key_scopes.UnknownScope, match=r"There is no scope 'admin'.*chat, models, receipts, feedback"):
         key_scopes.normalize(["chat", "admin"])
 
 

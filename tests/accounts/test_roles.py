@@ -1,4 +1,4 @@
-"""Roles × permissions, written out: a change of the table in the code must be meant."""
+"""Roles and permissions, written out: a change of the table in the code must be meant."""
 
 from __future__ import annotations
 

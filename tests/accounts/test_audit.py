@@ -1,0 +1,99 @@
+"""The audit trail: append-only in code and in the database, and never with a secret."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import IntegrityError, connection, transaction
+from django.db.migrations.executor import MigrationExecutor
+from django.utils import timezone
+
+from accounts import audit, tokens
+from accounts.models import AuditEvent, AuditTrailIsAppendOnly
+from tests.factories.accounts import make_api_key, make_organization, make_user
+
+
+@pytest.mark.django_db
+def test_an_event_says_who_did_what_to_what_from_where() -> None:
+    alice, acme, now = make_user("alice@acme.example"), make_organization("Acme"), timezone.now()
+    audit.record(
+        organization_id=acme.pk,
+        actor=audit.user(alice, ip="2001:db8::1"),
+        action="organization.rename",
+        target=acme,
+        before={"name": "A"},
+        after={"name": "Acme"},
+        now=now,
+    )
+    event = AuditEvent.objects.for_organization(acme.pk).get(action="organization.rename")
+    assert (event.actor_kind, event.actor_id, event.actor_label) == ("user", str(alice.pk), "alice@acme.example")
+    assert (event.object_type, event.object_id, event.object_label) == ("organization", acme.pk, "Acme")
+    assert (event.ip, event.at, event.before, event.after) == ("2001:db8::1", now, {"name": "A"}, {"name": "Acme"})
+
+
+@pytest.mark.django_db
+def test_the_trail_outlives_what_it_speaks_of() -> None:
+    alice = make_user("alice@acme.example")
+    acme = make_organization("Acme", owner=alice)
+    organization_id = acme.pk
+    acme.delete()
+    alice.delete()
+    assert AuditEvent.objects.for_organization(organization_id).filter(action="organization.create").exists()
+
+
+@pytest.mark.django_db
+def test_a_program_is_an_actor_by_its_keys_name_and_hint() -> None:
+    new = make_api_key(name="bot")
+    actor = audit.api_key(new.api_key)
+    assert (actor.kind, actor.id, actor.label) == ("api_key", new.api_key.pk, f"bot ({new.api_key.hint})")
+
+
+@pytest.mark.django_db
+def test_an_api_key_cannot_be_written_into_the_trail() -> None:
+    acme = make_organization()
+    with pytest.raises(audit.SecretInAuditEvent) as refusal:
+        audit.record(
+            organization_id=acme.pk,
+            actor=audit.SYSTEM,
+            action="x.y",
+            target=acme,
+            after={"deep": [{"key": tokens.make("live")}]},
+            now=timezone.now(),
+        )
+    assert "kr_live_" not in str(refusal.value)
+
+
+@pytest.mark.django_db
+def test_code_cannot_change_or_delete_events() -> None:
+    make_organization()
+    with pytest.raises(AuditTrailIsAppendOnly):
+        AuditEvent.objects.update(action="nothing")
+    with pytest.raises(AuditTrailIsAppendOnly):
+        AuditEvent.objects.all().delete()
+    with pytest.raises(AuditTrailIsAppendOnly):
+        AuditEvent.objects.all()[0].delete()
+
+
+@pytest.mark.django_db
+def test_the_database_itself_refuses_a_change() -> None:
+    make_organization()
+    event = AuditEvent.objects.all()[0]
+    event.action = "nothing"
+    with pytest.raises(IntegrityError, match="audit events cannot be changed"), transaction.atomic():
+        event.save()
+    with (
+        pytest.raises(IntegrityError, match="audit events cannot be changed"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute("UPDATE accounts_auditevent SET actor_label = 'mallory'")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_migrations_of_accounts_go_back_and_forth() -> None:
+    newest = [node for node in MigrationExecutor(connection).loader.graph.leaf_nodes() if node[0] == "accounts"]
+    MigrationExecutor(connection).migrate([("accounts", "0001_initial")])
+    assert "accounts_auditevent" not in connection.introspection.table_names()
+    MigrationExecutor(connection).migrate(newest)
+    make_organization()
+    with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("UPDATE accounts_auditevent SET actor_label = 'mallory'")
