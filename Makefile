@@ -15,10 +15,15 @@ DEVELOPMENT := $(VENV)/.development-installed
 FULL_DATABASE_URL ?= postgresql://postgres@127.0.0.1:5432/kairosroute
 FULL_REDIS_URL ?= redis://127.0.0.1:6379/15
 
+# `make faults` makes a database of its own there and empties that Redis database.
+FAULTS_POSTGRES_URL ?= postgresql://postgres@127.0.0.1:5432/postgres
+FAULTS_REDIS_URL ?= redis://127.0.0.1:6379/14
+FAULTS_ARGS ?=
+
 export PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-full check conformance format lock clean
+.PHONY: help up demo test test-full check conformance faults format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +57,10 @@ format: $(DEVELOPMENT) ## Format the code and mend what the linter can mend
 conformance: $(DEVELOPMENT) ## Install the Node client and run the conformance tests
 	cd tests/conformance/node && npm ci --no-audit --no-fund --ignore-scripts
 	$(BIN)/pytest -m conformance $(PYTEST_ARGS)
+
+faults: $(DEVELOPMENT) ## Kill gateway, worker and ClickHouse under load and count what was lost (about 6 minutes)
+	cd tests/clickhouse_server && npm ci --no-audit --no-fund --ignore-scripts
+	$(BIN)/python -m tests.faults --postgres $(FAULTS_POSTGRES_URL) --redis $(FAULTS_REDIS_URL) $(FAULTS_ARGS)
 
 lock: $(VENV)/tools/bin/uv ## Resolve the dependencies anew and write uv.lock
 	$(UV) lock --upgrade
