@@ -9,7 +9,7 @@ writing.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 VERSION = 1
@@ -94,12 +94,14 @@ _WORDS = {
 }  # fmt: skip
 
 
-def slim(facts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def slim(facts: Any) -> dict[str, Any]:
     """Return the catalog document for a list of facts, one per model at a provider.
 
     Raises:
-        ValueError: a fact lacks a field, names an unknown provider, or an id occurs twice.
+        ValueError: it is not a list of objects, a fact lacks a field or names an unknown provider, an id occurs twice.
     """
+    if not isinstance(facts, list) or not all(isinstance(fact, dict) for fact in facts):
+        raise ValueError("expected a JSON list of objects.")
     models = [_model(fact) for fact in facts]
     ids = [model["id"] for model in models]
     twice = sorted({name for name in ids if ids.count(name) > 1})
