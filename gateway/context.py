@@ -71,7 +71,7 @@ class Attribution:
 class ChatCall:
     """A parsed and validated chat request in the canonical form: OpenAI's chat body.
 
-    `raw` is the body as it arrived; `body` its decoded form (never changed after parsing).
+    `raw` is the body as it arrived, without our own options; `body` its decoded form (never changed after parsing).
     """
 
     raw: bytes

@@ -8,7 +8,8 @@ from accounts import identifiers
 
 
 class RoutingPolicy(models.Model):
-    """One version of a workspace's policy. The newest version is in force; older ones stay for receipts and rollback."""
+    """One version of a workspace's policy. The newest version is in force; older ones stay for receipts and
+    rollback."""
 
     id = models.CharField(primary_key=True, max_length=40, default=identifiers.policy, editable=False)
     organization = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")

@@ -81,6 +81,21 @@ def checked(content: Content, *, catalog: Catalog) -> Content:
     return Content(default, by_task, baseline)
 
 
+def checked_model(name: str, *, catalog: Catalog) -> str:
+    """Return one model's canonical name.
+
+    Raises:
+        InvalidPolicy: it is empty, automatic or not in the catalog.
+    """
+    if not name.strip():
+        raise InvalidPolicy({"model": "Name a model."})
+    problems: dict[str, str] = {}
+    found = _canonical("model", name, catalog, problems)
+    if problems:
+        raise InvalidPolicy(problems)
+    return found
+
+
 def replace(
     *,
     workspace: Workspace,

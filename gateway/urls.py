@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import URLPattern, path
 
-urlpatterns: list[URLPattern] = []
+from gateway.views import experiments, routing
+
+urlpatterns: list[URLPattern] = [
+    path("o/<slug:slug>/routing/", routing.routing, name="routing"),
+    path("o/<slug:slug>/routing/experiments/new/", experiments.new, name="experiment_new"),
+    path("o/<slug:slug>/routing/<str:workspace_id>/", routing.save, name="routing_save"),
+    path(
+        "o/<slug:slug>/routing/<str:workspace_id>/versions/<int:number>/restore/",
+        routing.roll_back,
+        name="routing_roll_back",
+    ),
+]

@@ -1,0 +1,86 @@
+"""The data plane as a raw ASGI application: no framework, no middleware, no ORM between a client and its model.
+
+`config.asgi` sends `/v1/*` and `/api/v1/*` here, and calls `startup` and `shutdown` from its lifespan.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from gateway import errors, identifiers
+from gateway.endpoints import chat_completions, feedback, models, receipts
+from gateway.http import Request, send_error
+from gateway.state import State
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[State, Request], Awaitable[None]]
+
+_ROUTES: dict[str, tuple[str, Handler]] = {
+    "/chat/completions": ("POST", chat_completions.handle),
+    "/models": ("GET", models.list_models),
+    "/feedback": ("POST", feedback.handle),
+}
+_PREFIXES: tuple[tuple[str, str, Handler], ...] = (
+    ("/receipts/", "GET", receipts.handle),
+    ("/models/", "GET", models.get_model),
+)
+_EXACT: dict[str, tuple[str, Handler]] = {
+    f"{root}{path}": route for root in ("/v1", "/api/v1") for path, route in _ROUTES.items()
+}
+
+
+class Application:
+    """The ASGI callable. It answers 503 until `startup` has run."""
+
+    def __init__(self) -> None:
+        self.state: State | None = None
+
+    async def startup(self) -> None:
+        """Open the spool, recover what an earlier process left, start the background work."""
+        self.state = await State.open()
+
+    async def shutdown(self) -> None:
+        """Seal and ship the spool, stop the background work."""
+        if self.state is not None:
+            await self.state.close()
+            self.state = None
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        now = time.time()
+        request = Request(scope, receive, send, identifiers.new_body(int(now * 1000)), now)
+        try:
+            if self.state is None:
+                raise errors.Unavailable("The gateway is starting.", code="starting", retry_after_s=1)
+            await self._handler(scope)(self.state, request)
+        except errors.GatewayError as error:
+            await send_error(request, error)
+        except Exception:
+            logger.exception("A request failed unexpectedly. request_id=%s", request.request_id)
+            await send_error(request, errors.GatewayError("Something went wrong on our side. The error is logged."))
+
+    def _handler(self, scope: dict[str, Any]) -> Handler:
+        path = scope["path"]
+        route = _EXACT.get(path) or _EXACT.get(path.rstrip("/"))
+        if route is None:
+            route = _by_prefix(path)
+        method, handler = route
+        if scope["method"] != method:
+            raise errors.MethodNotAllowed(f"{path} takes {method} requests.")
+        return handler
+
+
+def _by_prefix(path: str) -> tuple[str, Handler]:
+    bare = path.removeprefix("/api").removeprefix("/v1")
+    for prefix, method, handler in _PREFIXES:
+        if bare.startswith(prefix):
+            return method, handler
+    raise errors.NotFound(
+        f"There is nothing at {path}. Chat completions are at /v1/chat/completions.", code="unknown_path"
+    )
+
+
+application = Application()

@@ -1,0 +1,217 @@
+"""From a decision to a provider's answer: attempts in order until one gives its first real output.
+
+Failing over is possible until then; afterwards every failure is the pipeline's to end honestly.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway import errors
+from gateway.providers.protocol import Adapter, Completion, Endpoint, ProviderError, StreamReader
+from gateway.recording import Draft
+from gateway.upstream import Timeouts
+
+
+class Answer(Protocol):
+    """What a transport gives back: status, headers, and the body whole or piece by piece."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+    @property
+    def headers(self) -> dict[str, str]: ...
+
+    async def piece(self) -> bytes: ...
+
+    def abort(self) -> None: ...
+
+
+class Sent(Protocol):
+    """A request on its way. It must be closed."""
+
+    @property
+    def response(self) -> Answer: ...
+
+    def close(self) -> None: ...
+
+
+class Transport(Protocol):
+    """Takes a request to a provider: `gateway.upstream` over sockets, `gateway.simulation` in this process."""
+
+    async def send(
+        self,
+        base_url: str,
+        path: str,
+        headers: tuple[tuple[str, str], ...],
+        body: bytes,
+        *,
+        collects: bool,
+        timeouts: Timeouts,
+    ) -> Sent: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Providers:
+    """How providers are reached: an adapter by protocol, and the two transports."""
+
+    adapters: dict[str, Adapter]
+    upstream: Transport
+    simulation: Transport
+    timeouts: Timeouts
+
+
+@dataclass(slots=True)
+class OpenStream:
+    """A stream whose first real output has been seen. `pending` holds the events read so far."""
+
+    endpoint: Endpoint
+    reader: StreamReader
+    sent: Sent
+    pending: bytes
+    is_over: bool
+
+
+async def complete(providers: Providers, draft: Draft) -> Completion:
+    """Return the first whole answer that an attempt gives, noting every attempt in the draft.
+
+    Raises:
+        errors.GatewayError: every attempt failed; the last failure.
+    """
+    for position, endpoint in enumerate(_endpoints(draft)):
+        started = time.perf_counter()
+        try:
+            completion = await _complete_at(providers, draft, endpoint)
+        except errors.UpstreamFailed as error:
+            _note(draft, endpoint, started, error)
+            if not _may_go_on(draft, position, error):
+                raise
+        else:
+            _note(draft, endpoint, started, None)
+            return completion
+    raise AssertionError("a decision has at least one endpoint")
+
+
+async def open_stream(providers: Providers, draft: Draft, *, chunk_id: str, created: int) -> OpenStream:
+    """Return the first stream that gives a real output token, noting every attempt in the draft.
+
+    Raises:
+        errors.GatewayError: every attempt failed before its first output; the last failure.
+    """
+    for position, endpoint in enumerate(_endpoints(draft)):
+        started = time.perf_counter()
+        try:
+            stream = await _open_at(providers, draft, endpoint, chunk_id=chunk_id, created=created)
+        except errors.UpstreamFailed as error:
+            _note(draft, endpoint, started, error)
+            if not _may_go_on(draft, position, error):
+                raise
+        else:
+            _note(draft, endpoint, started, None)
+            return stream
+    raise AssertionError("a decision has at least one endpoint")
+
+
+def raised(failure: ProviderError, *, provider: str) -> errors.UpstreamFailed:
+    """Return the exception that a classified provider error stands for."""
+    kind = errors.UPSTREAM_ERRORS.get(failure.error_class, errors.UpstreamError)
+    return kind(
+        failure.message,
+        code=failure.code,
+        status=failure.status,
+        retry_after_s=failure.retry_after_s,
+        provider=provider,
+        metadata={"is_retryable_upstream": failure.is_retryable},
+    )
+
+
+def _endpoints(draft: Draft) -> tuple[Endpoint, ...]:
+    assert draft.decision is not None
+    return draft.decision.endpoints
+
+
+async def _complete_at(providers: Providers, draft: Draft, endpoint: Endpoint) -> Completion:
+    adapter = providers.adapters[endpoint.protocol]
+    sent = await _send(providers, draft, endpoint, adapter, is_stream=False)
+    try:
+        answer = sent.response
+        if answer.status != 200:
+            raise raised(
+                adapter.error(answer.status, answer.headers, answer.body, endpoint=endpoint), provider=endpoint.provider
+            )
+        return adapter.completion(answer.body, endpoint=endpoint)
+    finally:
+        sent.close()
+
+
+async def _open_at(
+    providers: Providers, draft: Draft, endpoint: Endpoint, *, chunk_id: str, created: int
+) -> OpenStream:
+    adapter = providers.adapters[endpoint.protocol]
+    sent = await _send(providers, draft, endpoint, adapter, is_stream=True)
+    try:
+        answer = sent.response
+        if answer.status != 200:
+            raise raised(
+                adapter.error(answer.status, answer.headers, answer.body, endpoint=endpoint), provider=endpoint.provider
+            )
+        reader = adapter.stream(endpoint=endpoint, chunk_id=chunk_id, created=created)
+        pending: list[bytes] = []
+        is_over = False
+        while not reader.has_output and not is_over:
+            data = await answer.piece()
+            if data:
+                pending += reader.feed(data)
+            else:
+                pending += reader.finish()
+                is_over = True
+            if reader.error is not None:
+                raise raised(reader.error, provider=endpoint.provider)
+        if is_over and not reader.finish_reason:
+            raise errors.UpstreamCut("The provider's stream ended before it said anything.", provider=endpoint.provider)
+        return OpenStream(endpoint, reader, sent, b"".join(pending), is_over)
+    except BaseException:
+        sent.close()
+        raise
+
+
+async def _send(providers: Providers, draft: Draft, endpoint: Endpoint, adapter: Adapter, *, is_stream: bool) -> Sent:
+    call = draft.call
+    assert call is not None
+    request = adapter.request(call.body, call.raw, endpoint=endpoint, is_stream=is_stream)
+    draft.endpoint = endpoint
+    if request.dropped_params:
+        draft.dropped_params = request.dropped_params
+    transport = providers.simulation if endpoint.is_simulated else providers.upstream
+    return await transport.send(
+        endpoint.base_url,
+        request.path,
+        request.headers,
+        request.body,
+        collects=not is_stream,
+        timeouts=providers.timeouts,
+    )
+
+
+def _may_go_on(draft: Draft, position: int, error: errors.UpstreamFailed) -> bool:
+    """Whether the next endpoint may be tried: there is one, and the failure was the provider's, not the request's."""
+    return position + 1 < len(_endpoints(draft)) and not isinstance(error, errors.UpstreamRejected)
+
+
+def _note(draft: Draft, endpoint: Endpoint, started: float, error: errors.UpstreamFailed | None) -> None:
+    elapsed_us = round((time.perf_counter() - started) * 1e6)
+    draft.upstream_us += elapsed_us
+    attempt: dict[str, object] = {
+        "model": endpoint.model,
+        "provider": endpoint.provider,
+        "status": 200 if error is None else error.http_status,
+        "latency_ms": elapsed_us / 1000,
+    }
+    if error is not None:
+        attempt["error_class"] = error.error_class
+    draft.attempts.append(attempt)

@@ -1,0 +1,34 @@
+"""`GET /v1/receipts/{id}`: the whole receipt of a call, by its request, receipt or generation id."""
+
+from __future__ import annotations
+
+import asyncio
+
+import orjson
+
+from analytics.queries import records
+from gateway import errors, identifiers, pipeline, receipt
+from gateway.http import Request, send_json
+from gateway.state import State
+
+
+async def handle(state: State, request: Request) -> None:
+    """Answer the receipt: from memory when this process served the call lately, else from the log store."""
+    key = await pipeline.authenticate(state, request, scope="receipts")
+    wanted = identifiers.request_id(request.path.rpartition("/")[2])
+    if wanted is None:
+        raise errors.NotFound("That is no receipt id. It looks like rcpt_ and 26 characters.", code="receipt_not_found")
+    record = state.recorder.recent(wanted)
+    if record is None:
+        record = await asyncio.to_thread(
+            records.find,
+            organization_id=key.organization_id,
+            request_id=wanted,
+            started_us=identifiers.started_us(wanted),
+        )
+    if record is None or record.workspace_id != key.workspace_id:
+        raise errors.NotFound(
+            "There is no receipt with this id in this key's workspace. A receipt can take a few seconds to arrive.",
+            code="receipt_not_found",
+        )
+    await send_json(request, orjson.dumps(receipt.whole(record)))

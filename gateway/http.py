@@ -1,0 +1,129 @@
+"""The I/O shell between ASGI and the data plane: one request, its body, and the ways to answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gateway import errors
+
+Headers = list[tuple[bytes, bytes]]
+
+_JSON = (b"content-type", b"application/json")
+_SSE: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Request:
+    """One HTTP request. `headers` maps lower-case names to the last value sent."""
+
+    __slots__ = ("body_id", "has_answered", "headers", "now", "path", "receive", "scope", "send")
+
+    def __init__(self, scope: dict[str, Any], receive: Any, send: Any, body_id: str, now: float) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.send = send
+        self.body_id = body_id
+        self.now = now
+        self.path: str = scope["path"]
+        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.has_answered = False
+
+    @property
+    def request_id(self) -> str:
+        return f"req_{self.body_id}"
+
+    async def read(self, limit: int) -> bytes:
+        """Return the whole body.
+
+        Raises:
+            errors.PayloadTooLarge: it is, or says that it is, longer than `limit` bytes.
+            ClientGone: the client hung up before it was complete.
+        """
+        declared = self.headers.get(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > limit:
+            raise _too_large(limit)
+        message = await self.receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        body: bytes = message.get("body", b"")
+        if not message.get("more_body"):
+            if len(body) > limit:
+                raise _too_large(limit)
+            return body
+        parts = [body]
+        size = len(body)
+        while message.get("more_body"):
+            message = await self.receive()
+            if message["type"] != "http.request":
+                raise ClientGone
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > limit:
+                raise _too_large(limit)
+        return b"".join(parts)
+
+    async def wait_for_disconnect(self) -> None:
+        """Return when the client has hung up. Only after the body was read."""
+        while (await self.receive())["type"] != "http.disconnect":
+            pass
+
+
+class ClientGone(Exception):
+    """The client hung up; there is nobody to answer."""
+
+
+def _too_large(limit: int) -> errors.PayloadTooLarge:
+    return errors.PayloadTooLarge(f"The request body is larger than {limit // (1024 * 1024)} MiB, which is the limit.")
+
+
+async def send_json(
+    request: Request, body: bytes, headers: Iterable[tuple[bytes, bytes]] = (), *, status: int = 200
+) -> None:
+    """Answer with a JSON body."""
+    request.has_answered = True
+    await request.send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                _JSON,
+                (b"content-length", b"%d" % len(body)),
+                (b"x-request-id", request.request_id.encode()),
+                *headers,
+            ],
+        }
+    )
+    await request.send({"type": "http.response.body", "body": body})
+
+
+async def send_error(request: Request, error: errors.GatewayError) -> None:
+    """Answer with the error's documented shape; nothing when an answer has begun."""
+    if request.has_answered:
+        return
+    await send_json(request, error.body(request.request_id), error.headers(), status=error.http_status)
+
+
+async def start_stream(request: Request, headers: Headers) -> None:
+    """Begin a stream of server-sent events."""
+    request.has_answered = True
+    await request.send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [*_SSE, (b"x-request-id", request.request_id.encode()), *headers],
+        }
+    )
+
+
+async def send_piece(request: Request, data: bytes) -> None:
+    """Send some of a stream's bytes."""
+    await request.send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+async def end_stream(request: Request, data: bytes) -> None:
+    """Send a stream's last bytes and end it."""
+    await request.send({"type": "http.response.body", "body": data})

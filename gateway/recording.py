@@ -1,0 +1,363 @@
+"""From a call under way to its record in the spool: the intent before the provider is asked, the record before the
+last byte.
+
+`Draft` gathers what each step finds out and makes the record; `Recorder` writes it. A record has reached the kernel
+when
+the answer ends; with a sync interval of 0 it is on the disk by then (group commit: one `fdatasync` serves all that
+wait).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+import orjson
+
+from accounts.encryption import Keyring
+from analytics import events, request_log
+from analytics.request_log import INTERRUPTED, MANAGED, SETTLED, SIMULATED, RequestLog
+from analytics.spool import SpoolUnavailable, Writer
+from gateway import errors, receipt
+from gateway.context import Attribution, ChatCall, KeySnapshot
+from gateway.metrics import Metrics
+from gateway.providers.protocol import Endpoint, Usage
+from gateway.routing.decision import Decision
+from gateway.settlement import UNUSED_CALL, Settlement
+from gateway.signals import NO_SIGNALS, Signals
+
+logger = logging.getLogger(__name__)
+
+_RECENT = 4096
+_ROTATE_S = 0.1
+_NO_USAGE = Usage(is_reported=False)
+_NOBODY = Attribution()
+
+
+class Draft:
+    """What is known so far about one call; `finish` makes its record. One per call, never shared."""
+
+    __slots__ = (
+        "attempts",
+        "baseline_cost_nanousd",
+        "baseline_model",
+        "body",
+        "call",
+        "decision",
+        "dropped_params",
+        "endpoint",
+        "error",
+        "finish_reason",
+        "first_token_us",
+        "has_intent",
+        "is_client_gone",
+        "key",
+        "native_finish_reason",
+        "prices",
+        "request_id",
+        "response_text",
+        "service_tier",
+        "settlement",
+        "signals",
+        "started_us",
+        "upstream_us",
+        "usage",
+    )
+
+    def __init__(self, *, body: str, key: KeySnapshot, started_us: int) -> None:
+        self.body = body
+        self.request_id = f"req_{body}"
+        self.key = key
+        self.started_us = started_us
+        self.call: ChatCall | None = None
+        self.decision: Decision | None = None
+        self.endpoint: Endpoint | None = None
+        self.attempts: list[dict[str, Any]] = []
+        self.dropped_params: tuple[str, ...] = ()
+        self.error: errors.GatewayError | None = None
+        self.usage: Usage = _NO_USAGE
+        self.settlement: Settlement = UNUSED_CALL
+        self.signals: Signals = NO_SIGNALS
+        self.finish_reason = self.native_finish_reason = self.service_tier = ""
+        self.first_token_us: int | None = None
+        self.upstream_us = 0
+        self.is_client_gone = self.has_intent = False
+        self.baseline_model = ""
+        self.baseline_cost_nanousd: int | None = None
+        self.prices: dict[str, int] | None = None
+        self.response_text: str | None = None
+
+    @property
+    def key_source(self) -> str:
+        """Whose key pays the provider: ours (managed), the customer's (byok), or nobody's (simulated)."""
+        if self.key.is_test or (self.endpoint is not None and self.endpoint.is_simulated):
+            return SIMULATED
+        return MANAGED
+
+    def intent(self) -> RequestLog:
+        """Return the record that stands if the process dies before the call ends."""
+        call, decision = self.call, self.decision
+        assert call is not None
+        assert decision is not None
+        key, who = self.key, call.attribution
+        endpoint = decision.endpoints[0]
+        return RequestLog(
+            request_id=self.request_id,
+            organization_id=key.organization_id,
+            workspace_id=key.workspace_id,
+            api_key_id=key.api_key_id,
+            agent=who.agent,
+            feature=who.feature,
+            agent_run=who.agent_run,
+            session=who.session,
+            end_user=who.end_user,
+            key_source=self.key_source,
+            is_test=int(key.is_test),
+            is_simulated=int(endpoint.is_simulated),
+            started_us=self.started_us,
+            is_stream=int(call.is_stream),
+            state=INTERRUPTED,
+            error_class="Interrupted",
+            requested_model=call.requested_model,
+            model=endpoint.model,
+            provider=endpoint.provider,
+            upstream_model=endpoint.upstream_model,
+            is_pinned=int(decision.is_pinned),
+            task_type=call.task_type,
+            task_source=call.task_source,
+            policy_version=decision.policy_version,
+            route_reason=decision.route_reason,
+            experiment_id=decision.experiment_id,
+            experiment_arm=decision.experiment_arm,
+            tags=who.tags,
+        )
+
+    def finish(self, *, latency_us: int) -> RequestLog:
+        """Return the record of the call as it ended."""
+        key, call, decision, endpoint, error = self.key, self.call, self.decision, self.endpoint, self.error
+        usage, settlement, signals = self.usage, self.settlement, self.signals
+        who = _NOBODY if call is None else call.attribution
+        return RequestLog(
+            request_id=self.request_id,
+            organization_id=key.organization_id,
+            workspace_id=key.workspace_id,
+            api_key_id=key.api_key_id,
+            agent=who.agent,
+            feature=who.feature,
+            agent_run=who.agent_run,
+            session=who.session,
+            end_user=who.end_user,
+            key_source=self.key_source,
+            is_test=1 if key.is_test else 0,
+            is_simulated=1 if endpoint is not None and endpoint.is_simulated else 0,
+            started_us=self.started_us,
+            is_stream=1 if call is not None and call.is_stream else 0,
+            state=SETTLED,
+            http_status=200 if error is None else error.http_status,
+            error_class="" if error is None else error.error_class,
+            finish_reason=self.finish_reason,
+            native_finish_reason=self.native_finish_reason,
+            is_client_gone=1 if self.is_client_gone else 0,
+            requested_model="" if call is None else call.requested_model,
+            model="" if endpoint is None else endpoint.model,
+            provider="" if endpoint is None else endpoint.provider,
+            upstream_model="" if endpoint is None else endpoint.upstream_model,
+            is_pinned=1 if decision is None or decision.is_pinned else 0,
+            task_type="general" if call is None else call.task_type,
+            task_source="none" if call is None else call.task_source,
+            policy_version="" if decision is None else decision.policy_version,
+            route_reason="" if decision is None else decision.route_reason,
+            experiment_id="" if decision is None else decision.experiment_id,
+            experiment_arm="" if decision is None else decision.experiment_arm,
+            attempts=len(self.attempts),
+            is_fallback=1 if len(self.attempts) > 1 else 0,
+            service_tier=self.service_tier,
+            input_tokens=usage.input_tokens,
+            cached_read_tokens=usage.cached_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            output_tokens=usage.output_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            audio_input_tokens=usage.audio_input_tokens,
+            audio_output_tokens=usage.audio_output_tokens,
+            price_state=settlement.price_state,
+            price_version=settlement.price_version,
+            input_cost_nanousd=settlement.input_cost_nanousd,
+            cached_read_cost_nanousd=settlement.cached_read_cost_nanousd,
+            cache_write_cost_nanousd=settlement.cache_write_cost_nanousd,
+            output_cost_nanousd=settlement.output_cost_nanousd,
+            provider_cost_nanousd=settlement.provider_cost_nanousd,
+            billed_nanousd=settlement.billed_nanousd,
+            baseline_model=self.baseline_model,
+            baseline_cost_nanousd=self.baseline_cost_nanousd,
+            latency_us=latency_us,
+            first_token_us=self.first_token_us,
+            upstream_us=self.upstream_us,
+            overhead_us=max(0, latency_us - self.upstream_us),
+            is_truncated=signals.is_truncated,
+            is_refusal=signals.is_refusal,
+            is_json_valid=signals.is_json_valid,
+            is_schema_valid=signals.is_schema_valid,
+            is_tool_call_valid=signals.is_tool_call_valid,
+            output_characters=signals.output_characters,
+            tags=who.tags,
+            receipt=receipt.parts(
+                decision=decision, attempts=self.attempts, dropped_params=self.dropped_params, prices=self.prices
+            ),
+        )
+
+
+class Recorder:
+    """Writes drafts to the spool, keeps it durable and rotating, and remembers the last records for their receipts."""
+
+    def __init__(
+        self,
+        *,
+        writer: Writer,
+        keyring: Keyring,
+        metrics: Metrics,
+        sync_interval_ms: int,
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._writer = writer
+        self._keyring = keyring
+        self._metrics = metrics
+        self._sync_interval_s = sync_interval_ms / 1000
+        self._loop = loop
+        self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
+        self._recent: OrderedDict[str, bytes] = OrderedDict()
+        self._is_dirty = False
+        self._commit: asyncio.Future[None] | None = None
+        self._tasks = [loop.create_task(self._keep_rotating())]
+        if sync_interval_ms > 0:
+            self._tasks.append(loop.create_task(self._keep_syncing()))
+
+    def intent(self, draft: Draft) -> None:
+        """Note that the call goes out.
+
+        Raises:
+            errors.Unavailable: it could not be noted, so it must not go out.
+        """
+        try:
+            self._writer.intent(draft.request_id, request_log.encode(draft.intent()))
+        except SpoolUnavailable:
+            logger.error("A call was refused: the spool cannot take it.")
+            raise errors.Unavailable(
+                "This gateway cannot record calls right now, so it takes none. Try again in a moment.",
+                code="spool_unavailable",
+                retry_after_s=1,
+            ) from None
+        draft.has_intent = True
+
+    async def record(self, draft: Draft, *, latency_us: int) -> None:
+        """Write the call's record; with a sync interval of 0, return once it is on the disk.
+
+        A disk that refuses does not fail a call that was served: the record waits in memory for the disk, and the
+        intent speaks for the call if the process dies before.
+        """
+        record = draft.finish(latency_us=latency_us)
+        line = request_log.encode(record)
+        recent = self._recent
+        recent[draft.request_id] = line
+        if len(recent) > _RECENT:
+            recent.popitem(last=False)
+        self._metrics.observe(record.http_status, record.model, record.provider, latency_us, record.overhead_us)
+        content = self._content(draft) if draft.key.stores_content else None
+        try:
+            self._writer.record(draft.request_id, line, content)
+        except SpoolUnavailable:
+            logger.error("A record waits in memory: the spool cannot take it. request_id=%s", draft.request_id)
+            return
+        self._is_dirty = True
+        if self._sync_interval_s == 0:
+            await self._durable()
+
+    def event(self, kind: str, line: bytes) -> None:
+        """Write an event of its own, such as feedback.
+
+        Raises:
+            errors.Unavailable: it could not be written.
+        """
+        try:
+            self._writer.event(kind, line)
+        except SpoolUnavailable:
+            raise errors.Unavailable(
+                "This gateway cannot record right now. Try again in a moment.",
+                code="spool_unavailable",
+                retry_after_s=1,
+            ) from None
+        self._is_dirty = True
+
+    def recent(self, request_id: str) -> RequestLog | None:
+        """Return the record of a call that this process served lately."""
+        line = self._recent.get(request_id)
+        return None if line is None else request_log.decode(line)
+
+    async def close(self) -> None:
+        """Seal the spool. Calls still under way are recorded as interrupted."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        with contextlib.suppress(SpoolUnavailable):
+            await self._loop.run_in_executor(self._disk, self._writer.close)
+        self._disk.shutdown()
+
+    def _content(self, draft: Draft) -> bytes | None:
+        call, key = draft.call, draft.key
+        if call is None:
+            return None
+        cap = key.content_cap_bytes
+        asked = orjson.dumps(call.body["messages"])
+        answered = (draft.response_text or "").encode()
+        content = events.RequestContent(
+            organization_id=key.organization_id,
+            workspace_id=key.workspace_id,
+            request_id=draft.request_id,
+            started_us=draft.started_us,
+            expires_us=draft.started_us + key.content_retention_days * 86_400_000_000,
+            request=asked[:cap].decode("utf-8", "ignore"),
+            response=answered[:cap].decode("utf-8", "ignore"),
+            is_capped=int(len(asked) > cap or len(answered) > cap),
+        )
+        return self._keyring.encrypt(msgspec.json.encode(content))
+
+    async def _durable(self) -> None:
+        """Wait for a sync that began after now; those who wait together share it."""
+        running = self._commit
+        if running is not None:
+            await asyncio.shield(running)
+            if self._commit is not None:  # somebody who waited with us has begun the next one: it covers us too
+                await asyncio.shield(self._commit)
+                return
+        self._commit = commit = self._loop.create_future()
+        try:
+            await self._loop.run_in_executor(self._disk, self._writer.sync)
+        except SpoolUnavailable:
+            logger.error("The spool could not be made durable.")
+        finally:
+            if self._commit is commit:
+                self._commit = None
+            commit.set_result(None)
+
+    async def _keep_syncing(self) -> None:
+        while True:
+            await asyncio.sleep(self._sync_interval_s)
+            if self._is_dirty:
+                self._is_dirty = False
+                try:
+                    await self._loop.run_in_executor(self._disk, self._writer.sync)
+                except SpoolUnavailable:
+                    self._is_dirty = True
+                    logger.error("The spool could not be made durable; it is tried again.")
+
+    async def _keep_rotating(self) -> None:
+        while True:
+            await asyncio.sleep(_ROTATE_S)
+            try:
+                await self._loop.run_in_executor(self._disk, self._writer.rotate)
+            except SpoolUnavailable:
+                logger.error("The spool could not rotate; it is tried again.")

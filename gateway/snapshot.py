@@ -1,0 +1,196 @@
+"""The data plane's picture of keys, policies and experiments: a read-through cache that a thread keeps fresh.
+
+Known keys are answered from memory and go on working while the database is down. A thread re-reads what changed
+once a second, so a revoked key is refused within two seconds. Keys never seen before are looked up once; unknown
+ones are remembered for a short while, so that a flood of wrong keys does not reach the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+from django.db import DatabaseError, close_old_connections
+from django.db.models import Q
+
+from accounts.models import ApiKey, Organization, Workspace
+from analytics.models import Experiment
+from gateway import errors
+from gateway.context import ArmSnapshot, ExperimentSnapshot, KeySnapshot, PolicySnapshot
+from gateway.models import RoutingPolicy
+
+logger = logging.getLogger(__name__)
+
+_INTERVAL_S = 1.0
+_OVERLAP = timedelta(seconds=30)  # clocks of web processes and transactions that commit late
+_FULL_CHECK_S = 10.0
+_UNKNOWN_S = 2.0
+_MAX_UNKNOWN = 10_000
+
+
+class Snapshot:
+    """Keys by the SHA-256 digest of their text. Reads are lock-free; one thread writes."""
+
+    def __init__(self) -> None:
+        self.keys: dict[bytes, KeySnapshot] = {}
+        self._unknown: dict[bytes, float] = {}
+        self._watermark = datetime.now(UTC)
+        self._next_full_check = time.monotonic() + _FULL_CHECK_S
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.refreshed_at = time.monotonic()
+
+    def start(self) -> None:
+        """Start the thread that keeps the picture fresh."""
+        self._thread = threading.Thread(target=self._run, name="snapshot", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    async def look_up(self, digest: bytes) -> KeySnapshot | None:
+        """Return the key of a digest that is not in `keys`, asking the database once.
+
+        Raises:
+            errors.Unavailable: the database cannot be asked, so nobody can say whether the key exists.
+        """
+        unknown_until = self._unknown.get(digest)
+        if unknown_until is not None and time.monotonic() < unknown_until:
+            return None
+        try:
+            found = await asyncio.to_thread(self._load_one, digest)
+        except DatabaseError:
+            logger.warning("A key could not be looked up: the database does not answer.")
+            raise errors.Unavailable(
+                "This API key is not known yet and the key database does not answer. Try again in a moment.",
+                code="authentication_unavailable",
+                retry_after_s=2,
+            ) from None
+        if found is None:
+            if len(self._unknown) >= _MAX_UNKNOWN:
+                self._unknown.clear()
+            self._unknown[digest] = time.monotonic() + _UNKNOWN_S
+            return None
+        self.keys[digest] = found
+        return found
+
+    def refresh(self) -> None:
+        """Re-read what changed since the last look: keys, and all keys of workspaces whose settings changed."""
+        started_at = datetime.now(UTC)
+        since = self._watermark - _OVERLAP
+        workspaces = set(Workspace.objects.filter(changed_at__gte=since).values_list("id", flat=True))
+        workspaces |= set(
+            Workspace.objects.filter(organization__in=Organization.objects.filter(changed_at__gte=since)).values_list(
+                "id", flat=True
+            )
+        )
+        workspaces |= set(RoutingPolicy.objects.filter(created_at__gte=since).values_list("workspace_id", flat=True))
+        workspaces |= set(Experiment.objects.filter(changed_at__gte=since).values_list("workspace_id", flat=True))
+        changed = ApiKey.objects.filter(Q(changed_at__gte=since) | Q(workspace_id__in=workspaces))
+        for digest, key in _snapshots(changed):
+            self._unknown.pop(digest, None)
+            if digest in self.keys:
+                self.keys[digest] = key
+        if time.monotonic() >= self._next_full_check:
+            self._next_full_check = time.monotonic() + _FULL_CHECK_S
+            self._forget_deleted()
+        self._watermark = started_at
+        self.refreshed_at = time.monotonic()
+
+    def _forget_deleted(self) -> None:
+        known = list(self.keys)
+        for start in range(0, len(known), 500):
+            part = known[start : start + 500]
+            alive = set(
+                ApiKey.objects.filter(sha256__in=[digest.hex() for digest in part]).values_list("sha256", flat=True)
+            )
+            for digest in part:
+                if digest.hex() not in alive:
+                    self.keys.pop(digest, None)
+
+    def _load_one(self, digest: bytes) -> KeySnapshot | None:
+        close_old_connections()
+        try:
+            for _, key in _snapshots(ApiKey.objects.filter(sha256=digest.hex())):
+                return key
+            return None
+        finally:
+            close_old_connections()
+
+    def _run(self) -> None:
+        while not self._stop.wait(_INTERVAL_S):
+            try:
+                close_old_connections()
+                self.refresh()
+            except DatabaseError:
+                logger.warning("Keys and policies could not be refreshed: the database does not answer.")
+            except Exception:
+                logger.exception("Keys and policies could not be refreshed.")
+
+
+def _snapshots(keys: object) -> Iterable[tuple[bytes, KeySnapshot]]:
+    rows = list(keys.select_related("workspace"))  # type: ignore[attr-defined]
+    workspace_ids = {row.workspace_id for row in rows}
+    policies = _policies(workspace_ids)
+    experiments = _experiments(workspace_ids)
+    for row in rows:
+        workspace = row.workspace
+        yield (
+            bytes.fromhex(row.sha256),
+            KeySnapshot(
+                api_key_id=row.id,
+                organization_id=workspace.organization_id,
+                workspace_id=workspace.id,
+                name=row.name,
+                is_test=row.mode == ApiKey.Mode.TEST,
+                scopes=frozenset(row.scopes),
+                expires_at=row.expires_at.timestamp() if row.expires_at else None,
+                revoked_at=row.revoked_at.timestamp() if row.revoked_at else None,
+                stores_content=workspace.stores_content,
+                content_cap_bytes=workspace.content_cap_bytes,
+                content_retention_days=workspace.content_retention_days,
+                policy=policies.get(workspace.id, PolicySnapshot()),
+                experiments=experiments.get(workspace.id, ()),
+            ),
+        )
+
+
+def _policies(workspace_ids: set[str]) -> dict[str, PolicySnapshot]:
+    newest: dict[str, PolicySnapshot] = {}
+    for row in RoutingPolicy.objects.filter(workspace_id__in=workspace_ids).order_by("workspace_id", "-number"):
+        if row.workspace_id not in newest:
+            newest[row.workspace_id] = PolicySnapshot(
+                version=row.id,
+                default_model=row.default_model,
+                by_task=dict(row.by_task),
+                baseline_model=row.baseline_model,
+            )
+    return newest
+
+
+def _experiments(workspace_ids: set[str]) -> dict[str, tuple[ExperimentSnapshot, ...]]:
+    running: dict[str, list[ExperimentSnapshot]] = {}
+    rows = Experiment.objects.filter(workspace_id__in=workspace_ids, state=Experiment.State.RUNNING).order_by(
+        "started_at", "id"
+    )
+    for row in rows:
+        running.setdefault(row.workspace_id, []).append(
+            ExperimentSnapshot(
+                experiment_id=row.id,
+                salt=row.id,
+                unit=row.unit,
+                task_type=row.task_type,
+                arms=(
+                    ArmSnapshot("control", row.control_model, 1.0 - row.treatment_share),
+                    ArmSnapshot("treatment", row.treatment_model, row.treatment_share),
+                ),
+            )
+        )
+    return {workspace_id: tuple(found) for workspace_id, found in running.items()}

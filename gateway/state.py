@@ -1,0 +1,116 @@
+"""Everything that one data-plane process holds: built once at start, closed once at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from accounts.encryption import Keyring
+from analytics import events, request_log
+from analytics.spool import Writer
+from gateway import shipping, simulation
+from gateway.catalog import loader
+from gateway.catalog.models import Catalog, Model
+from gateway.catalog.prices import PriceBook
+from gateway.dispatch import Providers
+from gateway.metrics import Metrics
+from gateway.providers import registry
+from gateway.providers.protocol import Endpoint
+from gateway.recording import Recorder
+from gateway.routing.decision import Router
+from gateway.snapshot import Snapshot
+from gateway.upstream import Timeouts, Upstream
+
+
+@dataclass(slots=True)
+class State:
+    """The parts of a running data plane."""
+
+    catalog: Catalog
+    book: PriceBook
+    registry: registry.Registry
+    snapshot: Snapshot
+    router: Router
+    providers: Providers
+    upstream: Upstream
+    recorder: Recorder
+    shipper: shipping.Shipper
+    metrics: Metrics
+    max_request_bytes: int
+
+    @classmethod
+    async def open(cls) -> State:
+        """Load the catalog and the prices, recover the spool, and start the background work."""
+        loop = asyncio.get_running_loop()
+        catalog, book = await asyncio.to_thread(loader.load, settings.DATA_DIR / "prices")
+        configured = registry.build(settings.PROVIDER_SETTINGS)
+        metrics = Metrics()
+        shipper = await asyncio.to_thread(shipping.recover_and_start, settings.SPOOL_DIR)
+        writer = Writer(
+            settings.SPOOL_DIR,
+            segment_bytes=settings.SPOOL_SEGMENT_BYTES,
+            segment_seconds=settings.SPOOL_SEGMENT_SECONDS,
+            columns={"R": request_log.COLUMNS, "F": events.FEEDBACK_COLUMNS},
+        )
+        snapshot = Snapshot()
+        snapshot.start()
+        upstream = Upstream(loop)
+        return cls(
+            catalog=catalog,
+            book=book,
+            registry=configured,
+            snapshot=snapshot,
+            router=_router(catalog, book, configured),
+            providers=Providers(
+                adapters=registry.ADAPTERS,
+                upstream=upstream,
+                simulation=simulation.Simulation(scale=settings.SIMULATION_SCALE),
+                timeouts=Timeouts(
+                    connect=settings.UPSTREAM_CONNECT_TIMEOUT_S,
+                    first_byte=settings.UPSTREAM_FIRST_BYTE_TIMEOUT_S,
+                    between_pieces=settings.UPSTREAM_IDLE_TIMEOUT_S,
+                    total=settings.UPSTREAM_TOTAL_TIMEOUT_S,
+                ),
+            ),
+            upstream=upstream,
+            recorder=Recorder(
+                writer=writer,
+                keyring=Keyring.from_settings(settings.MASTER_KEYS, settings.SECRET_KEY),
+                metrics=metrics,
+                sync_interval_ms=settings.SPOOL_SYNC_INTERVAL_MS,
+                loop=loop,
+            ),
+            shipper=shipper,
+            metrics=metrics,
+            max_request_bytes=settings.MAX_REQUEST_BYTES,
+        )
+
+    async def close(self) -> None:
+        """Seal and ship the spool, close the connections. The server has ended the calls in flight before."""
+        await self.recorder.close()
+        await asyncio.to_thread(self.shipper.stop, 10.0)
+        await self.upstream.close()
+        await asyncio.to_thread(self.snapshot.stop)
+
+
+def _router(catalog: Catalog, book: PriceBook, configured: registry.Registry) -> Router:
+    ranks = book.cost_ranks(time.time())
+
+    def live(model: Model) -> Endpoint | None:
+        return configured.endpoint_for(model=model.id, provider=model.provider, upstream_model=model.upstream)
+
+    def simulated(model: Model) -> Endpoint | None:
+        return simulation.endpoint(model=model.id, upstream_model=model.upstream)
+
+    return Router(
+        catalog=catalog,
+        by_price=sorted(
+            (model for model in catalog if model.id in ranks), key=lambda model: (ranks[model.id], model.id)
+        ),
+        endpoint_of=live,
+        simulated_endpoint_of=simulated,
+        named_endpoint=configured.addressed,
+    )

@@ -1,0 +1,425 @@
+"""The HTTP client of the data plane: THE ONLY FILE THAT OPENS A SOCKET TO A PROVIDER.
+
+A small pooled HTTP/1.1 client on asyncio protocols with llhttp (httptools) as its parser: one request in flight per
+connection, no redirects, no cookies, no content encodings (we ask for identity). It knows nothing of LLMs.
+
+Deadlines cost nothing per request: a sweeper looks over the exchanges in flight four times a second and ends those
+that are late, so a time-out fires up to a quarter of a second after its bound.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import httptools
+
+from gateway import errors
+
+_SWEEP_S = 0.25
+_IDLE_S = 50.0  # below the keep-alive of common load balancers (60 s), so that we close first
+_BUFFER_HIGH = 256 * 1024
+_MAX_ANSWER = 64 * 1024 * 1024
+_MAX_HEADERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Bounds in seconds for each phase of an exchange."""
+
+    connect: float = 5.0
+    first_byte: float = 120.0
+    between_pieces: float = 60.0
+    total: float = 600.0
+
+
+class Response:
+    """One answer. `body` holds all of it when it was collected; a streamed one is read piece by piece with
+    `piece()`."""
+
+    __slots__ = ("_connection", "body", "raw_headers", "status")
+
+    def __init__(self, status: int, raw_headers: list[tuple[bytes, bytes]], connection: _Connection) -> None:
+        self.status = status
+        self.raw_headers = raw_headers
+        self.body = b""
+        self._connection = connection
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers, names in lower case, the last of equal names."""
+        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self.raw_headers}
+
+    async def piece(self) -> bytes:
+        """Return the bytes that have arrived since the last call, waiting for some; b"" at the end of the body.
+
+        Raises:
+            errors.UpstreamCut: the connection ended before the body did.
+            errors.UpstreamTimeout: nothing came within `between_pieces`, or the whole took longer than `total`.
+        """
+        return await self._connection.next_piece()
+
+    async def read(self) -> bytes:
+        """Read what is left of the body into `body` and return it whole."""
+        parts = [self.body]
+        while data := await self.piece():
+            parts.append(data)
+        self.body = b"".join(parts)
+        return self.body
+
+    def abort(self) -> None:
+        """Give the answer up: the connection is closed, the provider sees it."""
+        self._connection.abort(errors.UpstreamCut("The answer was given up."))
+
+
+class _Connection(asyncio.Protocol):
+    __slots__ = (
+        "_buffered",
+        "_collects",
+        "_ended",
+        "_error",
+        "_headers",
+        "_is_paused",
+        "_keeps_alive",
+        "_parser",
+        "_parts",
+        "_pool",
+        "_size",
+        "_status",
+        "_timeouts",
+        "_waiter",
+        "deadline",
+        "hard_deadline",
+        "has_answer_begun",
+        "idle_since",
+        "is_closed",
+        "transport",
+    )
+
+    def __init__(self, pool: _Pool) -> None:
+        self._pool = pool
+        self.is_closed = False
+        self.idle_since = 0.0
+        self.deadline = self.hard_deadline = 0.0
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: errors.UpstreamFailed | None = None
+        self._ended = True
+
+    # -- one exchange
+
+    def begin(self, data: bytes, *, collects: bool, timeouts: Timeouts, now: float) -> asyncio.Future[None]:
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._parts: list[bytes] = []
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._buffered = self._size = 0
+        self._is_paused = self._ended = self._keeps_alive = self.has_answer_begun = False
+        self._error = None
+        self._status = 0
+        self._collects = collects
+        self._timeouts = timeouts
+        self.deadline = now + timeouts.first_byte
+        self.hard_deadline = now + timeouts.total
+        self._waiter = waiter = self._pool.loop.create_future()
+        self.transport.write(data)
+        return waiter
+
+    def response(self) -> Response:
+        response = Response(self._status, self._headers, self)
+        if self._collects:
+            parts = self._parts
+            response.body = parts[0] if len(parts) == 1 else b"".join(parts)
+            self._parts = []
+        return response
+
+    async def next_piece(self) -> bytes:
+        while True:
+            parts = self._parts
+            if parts:
+                self._parts = []
+                self._buffered = 0
+                if self._is_paused:
+                    self._is_paused = False
+                    self.transport.resume_reading()
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+            if self._error is not None:
+                raise self._error
+            if self._ended:
+                return b""
+            self._waiter = self._pool.loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+
+    def release(self) -> None:
+        """Hand the connection back when its answer is complete, else close it."""
+        if self._ended and self._keeps_alive and not self.is_closed and self._error is None:
+            self.idle_since = time.monotonic()
+            self._pool.idle.append(self)
+        else:
+            self.transport.close()
+
+    def abort(self, error: errors.UpstreamFailed) -> None:
+        self._fail(error)
+        self.transport.abort()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _fail(self, error: errors.UpstreamFailed) -> None:
+        if self._error is None and not self._ended:
+            self._error = error
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_exception(error)
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._ended:  # bytes that no request asked for: the connection cannot be trusted any more
+            self.transport.close()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.abort(errors.UpstreamGarbage("The provider's answer is not HTTP."))
+            return
+        if self._parts and not self._collects:
+            self._wake()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_closed = True
+        if self._ended:
+            return
+        if self.has_answer_begun and self._ends_with_connection():
+            self._ended = True
+            self._wake()
+            return
+        self._fail(
+            errors.UpstreamCut("The provider closed the connection before its answer was complete.")
+            if self.has_answer_begun
+            else errors.UpstreamError("The provider closed the connection without an answer.")
+        )
+
+    def _ends_with_connection(self) -> bool:
+        """Whether the body has neither length nor chunks, so that only the end of the connection can end it."""
+        return not any(name.lower() in {b"content-length", b"transfer-encoding"} for name, _ in self._headers)
+
+    # -- httptools
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self._headers) >= _MAX_HEADERS:
+            raise ValueError("too many headers")
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        self._status = self._parser.get_status_code()
+        if self._status < 200:  # 100 Continue and 103 Early Hints precede the answer
+            return
+        self.has_answer_begun = True
+        self.deadline = time.monotonic() + self._timeouts.between_pieces
+        if self._status >= 400:
+            self._collects = True  # errors are small and always read whole
+        if not self._collects:
+            self._wake()
+
+    def on_body(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._size += len(data)
+        if self._collects:
+            if self._size > _MAX_ANSWER:
+                self.abort(errors.UpstreamGarbage("The provider's answer is too large."))
+            return
+        self.deadline = time.monotonic() + self._timeouts.between_pieces
+        self._buffered += len(data)
+        if self._buffered > _BUFFER_HIGH and not self._is_paused:
+            self._is_paused = True
+            self.transport.pause_reading()
+
+    def on_message_complete(self) -> None:
+        if self._status < 200:
+            self._headers = []
+            return
+        self._ended = True
+        # Only now: once the callback returns, the parser has moved on to the next message.
+        self._keeps_alive = self._parser.should_keep_alive()
+        self._wake()
+
+
+class _Pool:
+    """The connections to one origin."""
+
+    def __init__(self, origin: str, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None) -> None:
+        parts = urlsplit(origin)
+        self.loop = loop
+        self.host = parts.hostname or ""
+        self.port = parts.port or (443 if parts.scheme == "https" else 80)
+        self.prefix = parts.path.rstrip("/")
+        self.authority = parts.netloc.rpartition("@")[2]
+        self.context = context if parts.scheme == "https" else None
+        self.idle: list[_Connection] = []
+        self.busy: set[_Connection] = set()
+        self._heads: dict[tuple[str, tuple[tuple[str, str], ...]], bytes] = {}
+
+    def head(self, path: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+        key = (path, headers)
+        head = self._heads.get(key)
+        if head is None:
+            lines = [f"POST {self.prefix}{path} HTTP/1.1", f"host: {self.authority}"]
+            lines += [f"{name}: {value}" for name, value in headers]
+            if any("\r" in line or "\n" in line for line in lines):
+                raise errors.InvalidRequest("A header of the upstream request holds a line break.")
+            head = "\r\n".join([*lines, "accept-encoding: identity", "content-length: "]).encode("latin-1", "replace")
+            if len(self._heads) > 1024:
+                self._heads.clear()
+            self._heads[key] = head
+        return head
+
+    def take(self) -> _Connection | None:
+        while self.idle:
+            connection = self.idle.pop()
+            if not connection.is_closed:
+                return connection
+        return None
+
+    async def connect(self, within_s: float) -> _Connection:
+        try:
+            async with asyncio.timeout(within_s):
+                _, connection = await self.loop.create_connection(
+                    lambda: _Connection(self), self.host, self.port, ssl=self.context
+                )
+        except TimeoutError:
+            raise errors.UpstreamTimeout("The provider could not be reached in time.") from None
+        except (OSError, ssl.SSLError):
+            raise errors.UpstreamError("The provider could not be reached.") from None
+        return connection
+
+    def sweep(self, now: float) -> None:
+        for connection in list(self.busy):
+            if now > connection.deadline:
+                connection.abort(errors.UpstreamTimeout("The provider stopped answering."))
+            elif now > connection.hard_deadline:
+                connection.abort(errors.UpstreamTimeout("The provider took too long."))
+        keep = []
+        for connection in self.idle:
+            if connection.is_closed:
+                continue
+            if now - connection.idle_since > _IDLE_S:
+                connection.transport.close()
+            else:
+                keep.append(connection)
+        self.idle = keep
+
+
+class Exchange:
+    """A request on its way; use it as a context: leaving it hands the connection back or closes it."""
+
+    __slots__ = ("_connection", "_pool", "response")
+
+    def __init__(self, pool: _Pool, connection: _Connection) -> None:
+        self._pool = pool
+        self._connection = connection
+        self.response: Response
+
+    def close(self) -> None:
+        self._pool.busy.discard(self._connection)
+        self._connection.release()
+
+
+class Upstream:
+    """All pools of one event loop."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._pools: dict[str, _Pool] = {}
+        self._context: ssl.SSLContext | None = None
+        self._sweeper = loop.create_task(self._sweep())
+
+    def _pool(self, base_url: str) -> _Pool:
+        pool = self._pools.get(base_url)
+        if pool is None:
+            if self._context is None and base_url.startswith("https"):
+                self._context = ssl.create_default_context()
+            pool = self._pools[base_url] = _Pool(base_url, self._loop, self._context)
+        return pool
+
+    async def send(
+        self,
+        base_url: str,
+        path: str,
+        headers: tuple[tuple[str, str], ...],
+        body: bytes,
+        *,
+        collects: bool,
+        timeouts: Timeouts,
+    ) -> Exchange:
+        """POST `body` and return when the answer is complete (`collects`) or its headers are (streams).
+
+        The caller must `close()` the exchange. A request on a kept-alive connection that the provider closed at the
+        same moment, before any byte of an answer, is sent once more on a new one.
+
+        Raises:
+            errors.UpstreamFailed: UpstreamError (refused, reset), UpstreamTimeout, UpstreamCut or UpstreamGarbage.
+        """
+        pool = self._pools.get(base_url) or self._pool(base_url)
+        data = b"%b%d\r\n\r\n%b" % (pool.head(path, headers), len(body), body)
+        connection = pool.take()
+        is_reused = connection is not None
+        if connection is None:
+            connection = await pool.connect(timeouts.connect)
+        while True:
+            pool.busy.add(connection)
+            try:
+                await connection.begin(data, collects=collects, timeouts=timeouts, now=time.monotonic())
+            except errors.UpstreamError:
+                pool.busy.discard(connection)
+                if not is_reused or connection.has_answer_begun:
+                    raise
+                is_reused = False
+                connection = await pool.connect(timeouts.connect)
+                continue
+            except BaseException:
+                pool.busy.discard(connection)
+                connection.transport.abort()
+                raise
+            exchange = Exchange(pool, connection)
+            exchange.response = connection.response()
+            return exchange
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            now = time.monotonic()
+            for pool in self._pools.values():
+                pool.sweep(now)
+
+    def in_flight(self) -> int:
+        """Return how many exchanges are under way."""
+        return sum(len(pool.busy) for pool in self._pools.values())
+
+    async def close(self) -> None:
+        """Close every connection."""
+        self._sweeper.cancel()
+        for connection in self._connections():
+            connection.transport.abort()
+
+    def _connections(self) -> Iterable[_Connection]:
+        for pool in self._pools.values():
+            yield from [*pool.idle, *pool.busy]
