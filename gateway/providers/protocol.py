@@ -14,7 +14,8 @@ import msgspec
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Tokens by class as the provider reported them. `input_tokens` includes the cached ones, `output_tokens` the reasoning ones.
+    """Tokens by class as the provider reported them. `input_tokens` includes the cached ones, `output_tokens` the
+    reasoning ones.
 
     `input_tokens` also includes `cache_write_tokens`, and those include `cache_write_1h_tokens`.
 
@@ -57,8 +58,10 @@ class UpstreamRequest:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole answer in the canonical form. `body` is an OpenAI chat.completion object, complete as conformance wants it:
-    `system_fingerprint` a string, `logprobs` and `refusal` present, no `tool_calls: null`, `"{}"` for tools without arguments,
+    """A whole answer in the canonical form. `body` is an OpenAI chat.completion object, complete as conformance wants
+    it:
+    `system_fingerprint` a string, `logprobs` and `refusal` present, no `tool_calls: null`, `"{}"` for tools without
+    arguments,
     `usage` in OpenAI's shape."""
 
     body: dict[str, Any]
@@ -111,7 +114,8 @@ class Adapter(Protocol):
     name: str
 
     def request(self, body: Mapping[str, Any], raw: bytes, *, endpoint: Endpoint, is_stream: bool) -> UpstreamRequest:
-        """Build the provider's request from a canonical body. Raises `gateway.errors.InvalidRequest` for what cannot be said there."""
+        """Build the provider's request from a canonical body. Raises `gateway.errors.InvalidRequest` for what cannot
+        be said there."""
         ...
 
     def completion(self, body: bytes, *, endpoint: Endpoint) -> Completion:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from gateway.errors import UpstreamGarbage
-from gateway.providers import shape
+from gateway.providers import failures, shape
 from gateway.providers.anthropic_messages.request import ANSWER_TOOL
 from gateway.providers.protocol import Completion, Endpoint, Usage
 
@@ -37,6 +37,9 @@ def read(body: bytes, *, endpoint: Endpoint) -> Completion:
         message = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise UpstreamGarbage(f"{endpoint.provider} answered with something that is not JSON.") from error
+    if isinstance(message, dict) and message.get("type") == "error":
+        found = failures.in_stream(message.get("error"), provider=endpoint.provider, api_key=endpoint.api_key)
+        raise UpstreamGarbage(f"{endpoint.provider} answered with an error under status 200: {found.message}")
     if not isinstance(message, dict) or not isinstance(message.get("content"), list):
         raise UpstreamGarbage(f"{endpoint.provider} answered without content.")
     native = message.get("stop_reason") or "end_turn"

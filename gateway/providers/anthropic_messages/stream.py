@@ -183,6 +183,7 @@ class MessageStreamReader:
         yield from self._start()
         yield from self._close_calls()
         if native == "refusal":
+            self.has_output = True
             yield self._chunk({"refusal": response.refusal(details) or response.REFUSED})
         self.native_finish_reason = native
         self.finish_reason = response.STOP_REASONS.get(native, "stop")

@@ -81,6 +81,7 @@ class ContentStreamReader:
             return
         blocked = response.block_reason(answer)
         if blocked:
+            self.has_output = True
             self._refusal = f"The prompt was blocked ({blocked})."
             self._end(0, blocked)
         for position, candidate in enumerate(answer.get("candidates") or ()):

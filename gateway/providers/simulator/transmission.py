@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from gateway.providers import shape
+from gateway.providers.protocol import Usage
 from gateway.providers.simulator import answer as answers
 from gateway.providers.simulator import faults, prose, tokens
 
@@ -49,6 +50,7 @@ class SimulatedAnswer:
     headers: tuple[tuple[str, str], ...]
     parts: tuple[tuple[float, bytes | None], ...] = field(repr=False)
     outcome: str = "ok"
+    usage: Usage = field(default=Usage(), repr=False)
 
     def schedule(self, *, scale: float = 1.0) -> Iterator[tuple[float, bytes]]:
         """Yield (seconds to wait before, bytes).
@@ -98,13 +100,13 @@ def send(
         return _refused(fault)
     answer = answers.compose(body, model=model, fault=fault)
     if fault.kind == "timeout":
-        return SimulatedAnswer(200, _EVENTS if is_stream else _JSON, ((_seconds(fault), b""),), "timeout")
+        return SimulatedAnswer(200, _EVENTS if is_stream else _JSON, ((_seconds(fault), b""),), "timeout", answer.usage)
     parts = (
         _stream(answer, body, created=created, fault=fault)
         if is_stream
         else _whole(answer, created=created, fault=fault)
     )
-    return SimulatedAnswer(200, _EVENTS if is_stream else _JSON, tuple(parts), fault.kind or "ok")
+    return SimulatedAnswer(200, _EVENTS if is_stream else _JSON, tuple(parts), fault.kind or "ok", answer.usage)
 
 
 def _seconds(fault: faults.Fault, default: float = faults.NEVER_SECONDS) -> float:
