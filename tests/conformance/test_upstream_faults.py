@@ -18,15 +18,16 @@ TEXT = "One two three four five six seven eight nine ten eleven twelve thirteen 
 
 def read(client: OpenAI, model: str) -> tuple[str, Exception | None, Any]:
     """Stream one answer; return its text, what the SDK raised, and the receipt's id."""
-    text = ""
-    raw = client.chat.completions.with_streaming_response.create(model=model, messages=HELLO, stream=True)
-    with raw as answer:
-        receipt_id = answer.headers.get("x-kairosroute-receipt-id")
-        try:
+    text, receipt_id = "", None
+    try:
+        raw = client.chat.completions.with_streaming_response.create(model=model, messages=HELLO, stream=True)
+        with raw as answer:
+            receipt_id = answer.headers["x-kairosroute-receipt-id"]
             for chunk in answer.parse():
-                text += chunk.choices[0].delta.content or "" if chunk.choices else ""
-        except openai.APIError as error:
-            return text, error, receipt_id
+                text += chunk.choices[0].delta.content or ""
+    except openai.APIError as error:
+        body: Any = error.body
+        return text, error, receipt_id or body["metadata"]["receipt_id"]
     return text, None, receipt_id
 
 
