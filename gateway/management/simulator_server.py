@@ -23,6 +23,7 @@ from urllib.parse import parse_qs, unquote
 import orjson
 
 from gateway.providers import shape, simulator
+from gateway.providers.protocol import Usage
 from gateway.providers.simulator import anthropic_wire, gemini_wire
 
 Json = dict[str, Any]
@@ -49,7 +50,7 @@ class _Protocol:
     canonical: Callable[[Json], Json]
     error: Callable[[int, bytes], bytes]
     whole: Callable[[bytes], bytes]
-    writer: Callable[[], _Writer] | None = None
+    writer: Callable[[Usage], _Writer] | None = None
 
 
 _OPENAI = _Protocol("openai_chat", lambda body: body, lambda status, body: body, lambda body: body)
@@ -190,7 +191,7 @@ class SimulatorServer:
             await send(start)
             await send({"type": "http.response.body", "body": protocol.error(answer.status, answer.body())})
             return answer.outcome
-        writer = protocol.writer() if protocol.writer and is_stream else None
+        writer = protocol.writer(answer.usage) if protocol.writer and is_stream else None
         held: list[bytes] = []
         has_started = False
         try:

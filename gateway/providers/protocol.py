@@ -89,7 +89,8 @@ class StreamReader(Protocol):
 
     `feed` takes bytes as they arrive, split anywhere, and yields complete SSE events ready to send
     (`b"data: {...}\\n\\n"`), never the usage chunk and never `[DONE]`: the pipeline sends both, after settlement.
-    The attributes hold what has been seen so far; after the body ended, `finish_reason == ""` means that the stream was cut.
+    The attributes hold what has been seen so far; after the body ended, an empty `finish_reason` means that the stream
+    was cut.
     """
 
     usage: Usage | None

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from gateway.providers import events, shape
+from gateway.providers.protocol import Usage
 
 Json = dict[str, Any]
 
@@ -187,10 +188,10 @@ def _usage(usage: Json) -> Json:
 
 
 class StreamWriter:
-    """Turns the simulator's chunks into Messages events, piece by piece, so that waits and faults stay where they
-    are."""
+    """Turns the simulator's chunks into Messages events, piece by piece: waits and faults stay where they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, usage: Usage) -> None:
+        self._input = _usage(shape.usage_body(usage)) | {"output_tokens": 1}
         self._has_started = False
         self._block = -1
         self._kind = ""
@@ -240,7 +241,7 @@ class StreamWriter:
             "stop_reason": None,
             "stop_sequence": None,
             "provider": chunk["provider"],
-            "usage": {"input_tokens": 0, "output_tokens": 0},
+            "usage": self._input,
         }
 
     def _delta(self, delta: Json) -> Iterator[bytes]:
@@ -290,4 +291,4 @@ class StreamWriter:
 
 
 def _event(event: Json) -> bytes:
-    return b"event: " + event["type"].encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"
+    return b"event: " + str(event["type"]).encode() + b"\ndata: " + orjson.dumps(event) + b"\n\n"

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from gateway.providers import events, shape
+from gateway.providers.protocol import Usage
 
 Json = dict[str, Any]
 
@@ -182,7 +183,8 @@ def _usage(usage: Json) -> Json:
 class StreamWriter:
     """Turns the simulator's chunks into Gemini's events, piece by piece. Function calls come whole, at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, usage: Usage) -> None:
+        self._prompt_tokens = usage.input_tokens
         self._functions: list[Json] = []
         self._is_refused = False
 
@@ -224,7 +226,8 @@ class StreamWriter:
             candidate["finishReason"] = "SAFETY" if self._is_refused else FINISH_REASONS[choice["finish_reason"]]
         if parts or "finishReason" in candidate:
             candidate["content"] = {"role": "model", "parts": parts}
-            yield _event({"candidates": [candidate], **_labels(chunk)})
+            so_far = {"promptTokenCount": self._prompt_tokens, "totalTokenCount": self._prompt_tokens}
+            yield _event({"candidates": [candidate], "usageMetadata": so_far, **_labels(chunk)})
 
 
 def _event(answer: Json) -> bytes:
