@@ -63,6 +63,7 @@ _OPTION_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
     "dry_run": ((bool,), "true or false"),
     "fault": ((str,), "a string"),
 }
+_OPTION_NAMES = ", ".join(sorted(set(_OPTION_TYPES) - {"fault"}))
 
 
 def parse_chat(raw: bytes, headers: Mapping[bytes, bytes], *, is_test: bool) -> ChatCall:
@@ -174,7 +175,7 @@ def _check_options(options: dict[str, Any]) -> None:
         expected = _OPTION_TYPES.get(name)
         if expected is None:
             raise errors.InvalidRequest(
-                f"`kairosroute.{name}` is not an option. Options are: {', '.join(sorted(set(_OPTION_TYPES) - {'fault'}))}.",
+                f"`kairosroute.{name}` is not an option. Options are: {_OPTION_NAMES}.",
                 param=f"kairosroute.{name}",
                 code="unknown_option",
             )

@@ -16,7 +16,7 @@ _MAX_COMMENT = 4000
 
 
 async def handle(state: State, request: Request) -> None:
-    """Take a verdict: `{"request_id" | "session" | "agent_run": …, "value": true | number | "category", "comment": …}`."""
+    """Take a verdict on `request_id`, `session` or `agent_run`: `value` is a boolean, a number or a category's name."""
     key = await pipeline.authenticate(state, request, scope="feedback")
     body = _load(await request.read(_MAX_BYTES))
     named = body.get("request_id") or body.get("receipt_id")

@@ -219,7 +219,7 @@ def _not_configured(models: Sequence[Model]) -> errors.NoProvider:
     providers = sorted({model.provider for model in models})
     variables = " or ".join(f"KAIROS_PROVIDER_{provider.upper().replace('-', '_')}_API_KEY" for provider in providers)
     return errors.NoProvider(
-        f"No provider that serves `{models[0].id}` is configured. Set {variables}, or use a test key for the
-        simulator.",
+        f"No provider that serves `{models[0].id}` is configured. Set {variables},"
+        " or use a test key for the simulator.",
         code="no_provider_configured",
     )
