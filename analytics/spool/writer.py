@@ -27,6 +27,7 @@ Disk full
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import threading
@@ -34,6 +35,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from struct import Struct
+from typing import NoReturn
 from zlib import crc32
 
 from analytics import events, request_log
@@ -43,6 +45,7 @@ from analytics.spool import files, frames
 RECORD_RESERVE_BYTES = 4096
 _EXTENSION_BYTES = 1024 * 1024
 _RETRY_SECONDS = 0.1
+_MAX_OVERDUE = 10_000
 
 _COLUMNS: Mapping[str, Sequence[str]] = {"R": request_log.COLUMNS, "F": events.FEEDBACK_COLUMNS}
 
@@ -132,29 +135,28 @@ class Writer:
         """Note how a call ended, with its encrypted content where the workspace opted in.
 
         Raises:
-            SpoolUnavailable: it is not in the log yet. It is kept in memory and written as soon as the disk takes it
-                (by `rotate`, `sync` or the next `record`); if the process dies before, the intent speaks for the call.
+            SpoolUnavailable: it is not in the log yet. It is kept in memory and written by `rotate` as soon as the disk
+                takes it; if the process dies before, the intent speaks for the call.
         """
         frame = _prefix(len(line) + 1, crc32(line, _RECORD_CRC), _RECORD) + line
         extra = b""
         if content is not None:
             extra = _prefix(len(content) + 1, crc32(content, _CONTENT_CRC), _CONTENT) + content
         with self._write_lock:
-            if self._overdue or self._is_closed:
-                self._catch_up(request_id, frame)
             size = len(frame) + len(extra)
-            if self._position + size + len(self._open) * RECORD_RESERVE_BYTES > self._limit and not self._fits(size):
-                extra = self._drop(extra)
+            if self._position + size + len(self._open) * RECORD_RESERVE_BYTES > self._limit:
+                extra = self._admit(request_id, frame, extra)
             try:
                 self._append(frame + extra if extra else frame)
             except OSError as error:
                 if not extra:
-                    self._overdue[request_id] = frame
-                    raise _unavailable("The record cannot be written", error) from error
+                    self._postpone(request_id, frame, error)
                 self._drop(extra)
                 self._append_or_postpone(request_id, frame)
             self._has_records = True
             self._open.pop(request_id, None)
+            if self._overdue:
+                self._overdue.pop(request_id, None)  # it came again before the disk had taken it: one record is enough
 
     def event(self, kind: str, line: bytes) -> None:
         """Append something that belongs to no open call, such as feedback (`"F"`).
@@ -187,8 +189,9 @@ class Writer:
                 has worked, and a later `sync` that returns has made all of it durable.
         """
         with self._disk_lock:
+            if self._is_closed:
+                return
             try:
-                self._write_overdue()
                 if self._segment.is_suspect:
                     self._change_segment()
                 self._seal_waiting()
@@ -207,28 +210,17 @@ class Writer:
         with self._disk_lock:
             if self._is_closed:
                 return None
-            try:
-                self._write_overdue()
-                age = self._clock() - self._segment.opened_at
-                is_old = self._has_records and age >= self._segment_seconds
-                if is_old or self._position >= self._segment_bytes or self._segment.is_suspect:
-                    self._change_segment()
-                return self._seal_waiting()
-            except OSError as error:
-                raise _unavailable("The segment cannot be changed", error) from error
+            age = self._clock() - self._segment.opened_at
+            is_old = self._has_records and age >= self._segment_seconds
+            is_due = is_old or self._position >= self._segment_bytes or self._segment.is_suspect
+            return self._change_and_seal(is_due=is_due)
 
     def seal(self) -> Path | None:
         """Seal the current segment now if it holds records; return its sealed path. Raises as `rotate` does."""
         with self._disk_lock:
             if self._is_closed:
                 return None
-            try:
-                self._write_overdue()
-                if self._has_records:
-                    self._change_segment()
-                return self._seal_waiting()
-            except OSError as error:
-                raise _unavailable("The segment cannot be sealed", error) from error
+            return self._change_and_seal(is_due=self._has_records)
 
     def close(self) -> None:
         """Record calls that are still open as interrupted, seal everything, and refuse what comes later. Idempotent.
@@ -240,8 +232,8 @@ class Writer:
             if self._is_closed:
                 return
             try:
-                self._write_overdue()
                 with self._write_lock:
+                    self._append_overdue()
                     self._is_closed = True
                     self._limit = -1
                     self._append_interrupted()
@@ -265,26 +257,32 @@ class Writer:
         try:
             self._append(frame)
         except OSError as error:
-            self._overdue[request_id] = frame
-            raise _unavailable("The record cannot be written", error) from error
+            self._postpone(request_id, frame, error)
 
-    def _catch_up(self, request_id: str, frame: bytes) -> None:
-        """Write what is overdue before this record; where that fails, let it wait with the others."""
-        if self._is_closed:
-            raise SpoolUnavailable("The spool is closed.")
-        self._overdue.pop(request_id, None)  # the caller comes again with the same call: one record of it is enough
-        try:
-            self._append_overdue()
-        except OSError as error:
+    def _postpone(self, request_id: str, frame: bytes, error: OSError) -> NoReturn:
+        # A flood of calls that were never admitted must not fill the memory while the disk is full.
+        if request_id in self._open or len(self._overdue) < _MAX_OVERDUE:
             self._overdue[request_id] = frame
-            raise _unavailable("The record cannot be written", error) from error
+        raise _unavailable("The record cannot be written", error) from error
 
     def _append_overdue(self) -> None:
         for request_id, frame in list(self._overdue.items()):
+            if request_id not in self._open and not self._fits(len(frame)):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._append(frame)
             self._has_records = True
             del self._overdue[request_id]
             self._open.pop(request_id, None)
+
+    def _admit(self, request_id: str, frame: bytes, extra: bytes) -> bytes:
+        """Return the content that there is room for; refuse a record that nothing was promised to."""
+        if self._is_closed:
+            raise SpoolUnavailable("The spool is closed.")
+        if self._fits(len(frame) + len(extra)):
+            return extra
+        if request_id not in self._open:
+            self._postpone(request_id, frame, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        return self._drop(extra)
 
     def _append_interrupted(self) -> None:
         if self._open:
@@ -396,10 +394,18 @@ class Writer:
         self._number = number
         return segment
 
-    def _write_overdue(self) -> None:
-        if self._overdue:
-            with self._write_lock:
-                self._append_overdue()
+    def _change_and_seal(self, *, is_due: bool) -> Path | None:
+        try:
+            # First what can free space: older segments are sealed, shipped and deleted even where no new one can begin.
+            sealed = self._seal_waiting()
+            if self._overdue:
+                with self._write_lock:
+                    self._append_overdue()
+            if is_due:
+                self._change_segment()
+            return self._seal_waiting() or sealed
+        except OSError as error:
+            raise _unavailable("The segment cannot be changed or sealed", error) from error
 
     def _change_segment(self) -> None:
         fresh = self._create()

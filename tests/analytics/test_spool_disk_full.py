@@ -53,6 +53,8 @@ def test_admitted_calls_are_recorded_on_a_full_disk_and_new_ones_refused(small_d
             refused += 1
     assert admitted
     assert refused
+    with pytest.raises(spool.SpoolUnavailable):  # what was promised nothing does not take what others were promised
+        writer.record("req_stranger", make_line("req_stranger", receipt="r" * 50_000))
     for name in admitted:
         writer.record(name, make_line(name, receipt="r" * 3000))
     with pytest.raises(spool.SpoolUnavailable):
@@ -62,7 +64,7 @@ def test_admitted_calls_are_recorded_on_a_full_disk_and_new_ones_refused(small_d
     writer.intent("req_after", intent_line("req_after"))
     writer.record("req_after", make_line("req_after"))
     writer.close()
-    assert outcomes(small_disk / "spool") == {name: ["settled"] for name in [*admitted, "req_after"]}
+    assert outcomes(small_disk / "spool") == {name: ["settled"] for name in [*admitted, "req_after", "req_stranger"]}
     assert left_open(small_disk / "spool") == []
 
 

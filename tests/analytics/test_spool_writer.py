@@ -231,11 +231,30 @@ def test_a_record_that_the_disk_refused_is_written_when_it_takes_it(tmp_path: Pa
     for name in ("req_1", "req_2", "req_2"):
         with pytest.raises(spool.SpoolUnavailable):
             writer.record(name, make_line(name))
+    with pytest.raises(spool.SpoolUnavailable):
+        writer.rotate()
     disk.is_broken = False
     writer.record("req_3", make_line("req_3"))
+    writer.record("req_2", make_line("req_2"))  # the caller tries again by itself
+    assert writer.open_calls == 1
+    writer.rotate()
     assert writer.open_calls == 0
     writer.close()
     assert outcomes(tmp_path) == {name: ["settled"] for name in ("req_1", "req_2", "req_3")}
+
+
+def test_records_that_were_never_admitted_wait_in_bounded_memory(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("analytics.spool.writer._MAX_OVERDUE", 3)
+    writer = open_writer(tmp_path)
+    writer.intent("req_admitted", intent_line("req_admitted"))
+    disk = FailingDisk(monkeypatch, "pwrite")
+    disk.is_broken = True
+    for name in ("req_1", "req_2", "req_3", "req_4", "req_admitted"):
+        with pytest.raises(spool.SpoolUnavailable):
+            writer.record(name, make_line(name))
+    disk.is_broken = False
+    writer.close()
+    assert sorted(outcomes(tmp_path)) == ["req_1", "req_2", "req_3", "req_admitted"]
 
 
 def test_content_is_given_up_before_its_record(tmp_path: Path, monkeypatch) -> None:
