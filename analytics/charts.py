@@ -49,6 +49,10 @@ class Stack:
     figure: Mapping[str, Any]
     is_empty: bool
 
+    @property
+    def total(self) -> int:
+        return sum(one.total for one in self.series)
+
     def rows(self) -> list[tuple[dt.datetime, tuple[int, ...], int]]:
         """Return a row for each bucket: its start, the amount of each series, their sum."""
         found = []

@@ -249,6 +249,11 @@ def parse(parameters: Mapping[str, Sequence[str]], *, now: dt.datetime, also: Co
     return LogQuery(**found)
 
 
+def encode_parameters(parameters: Mapping[str, str]) -> str:
+    """Return parameters as a query string."""
+    return urlencode(parameters)
+
+
 def microseconds(moment: dt.datetime) -> int:
     """Return a moment as integer microseconds since the Unix epoch."""
     return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from analytics.views import styleguide
+from analytics.views import costs, experiments, onboarding, overview, quality, requests, styleguide
 
 urlpatterns: list[URLPattern] = [
+    path("o/<slug:slug>/overview/", overview.overview, name="overview"),
+    path("o/<slug:slug>/requests/", requests.requests, name="requests"),
+    path("o/<slug:slug>/requests.csv", requests.requests_csv, name="requests_csv"),
+    path("o/<slug:slug>/requests/<str:request_id>/", requests.request_detail, name="request_detail"),
+    path("o/<slug:slug>/costs/", costs.costs, name="costs"),
+    path("o/<slug:slug>/costs.csv", costs.costs_csv, name="costs_csv"),
+    path("o/<slug:slug>/onboarding/", onboarding.onboarding, name="onboarding"),
+    path("o/<slug:slug>/onboarding/status/", onboarding.onboarding_status, name="onboarding_status"),
+    path("o/<slug:slug>/quality/", quality.changes, name="quality"),
+    path("o/<slug:slug>/quality/<str:change_id>/", quality.change, name="quality_change"),
+    path("o/<slug:slug>/experiments/", experiments.listing, name="experiments"),
+    path("o/<slug:slug>/experiments/<str:experiment_id>/", experiments.detail, name="experiment"),
+    path("o/<slug:slug>/experiments/<str:experiment_id>/start/", experiments.start, name="experiment_start"),
+    path("o/<slug:slug>/experiments/<str:experiment_id>/stop/", experiments.stop, name="experiment_stop"),
     path("styleguide/", styleguide.styleguide, name="styleguide"),
 ]

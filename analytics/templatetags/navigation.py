@@ -83,7 +83,7 @@ class Sidebar:
 def sidebar(context: template.Context) -> Sidebar:
     """Return what the sidebar shows for this request."""
     request: HttpRequest | None = context.get("request")
-    organization: Organization | None = context.get("organization")
+    organization: Organization | None = context.get("organization") or None
     if request is None or not getattr(request, "user", None) or not request.user.is_authenticated:
         return Sidebar(None, (), (), (), "")
     return Sidebar(
@@ -121,13 +121,14 @@ def _sections(request: HttpRequest, organization: Organization) -> tuple[Section
 
 
 def _organizations(user: Any, current: Organization | None) -> tuple[OrganizationLink, ...]:
+    current_id = current.pk if current else None
     memberships = user.memberships.select_related("organization").order_by("organization__name", "organization_id")
     return tuple(
         OrganizationLink(
             name=membership.organization.name,
             url=_url("overview", membership.organization.slug) or "/",
             is_demo=membership.organization.is_demo,
-            is_current=current is not None and membership.organization_id == current.id,
+            is_current=membership.organization_id == current_id,
         )
         for membership in memberships
     )
