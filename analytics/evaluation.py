@@ -54,6 +54,11 @@ PRIMARY_METRICS = ("success", "feedback", "cost", "latency")
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
 
+def margin_of(metric: Metric, effect: Effect) -> float:
+    """Return the smallest difference that matters, on the scale of the test."""
+    return metric.margin * abs(effect.mean_control) if metric.is_margin_relative else metric.margin
+
+
 @dataclass(frozen=True, slots=True)
 class MetricResult:
     """One metric of both arms. `outcome` is better, worse, different, same or open, seen from the treatment."""
@@ -151,7 +156,7 @@ def _result(metric: Metric, effect: Effect | None, *, p_value: float | None) -> 
     if effect is None:
         return MetricResult(metric.name, "open", None, None, None)
     p_value = effect.anytime_p_value if p_value is None else p_value
-    margin = metric.margin * abs(effect.mean_control) if metric.is_margin_relative else metric.margin
+    margin = margin_of(metric, effect)
     if p_value < ALPHA:
         better = (effect.value > 0) == (metric.good > 0)
         return MetricResult(

@@ -88,6 +88,11 @@ def signal_of(name: str) -> Signal:
     return Signal(name, f"Feedback “{name.partition(':')[2]}”", Scale.MEAN, 1, None)
 
 
+def margin_of(signal: Signal, effect: Effect) -> float:
+    """Return the smallest change that matters, on the scale of the test."""
+    return signal.margin if signal.margin is not None else 0.1 * effect.spread
+
+
 def window(
     *,
     happened_at: dt.datetime,
@@ -148,7 +153,7 @@ def _finding(
     if effect is None or adjusted is None:
         few = max(0, MIN_CALLS - before) + max(0, MIN_CALLS - after)
         return Finding(*key, NOT_ENOUGH_DATA, before, after, None, None, few or None, is_test)
-    margin = signal.margin if signal.margin is not None else 0.1 * effect.spread
+    margin = margin_of(signal, effect)
     verdict = NOT_ENOUGH_DATA
     missing: int | None = None
     if adjusted <= alpha:

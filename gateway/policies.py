@@ -96,6 +96,11 @@ def checked_model(name: str, *, catalog: Catalog) -> str:
     return found
 
 
+def are_one_model(first: str, second: str, *, catalog: Catalog) -> bool:
+    """Return whether two known names lead to the same model: calls try the first endpoint of each."""
+    return catalog.resolve(first).models[0].id == catalog.resolve(second).models[0].id
+
+
 def replace(
     *,
     workspace: Workspace,

@@ -1,0 +1,142 @@
+"""The forms of routing and experiments: what the browser sends, as typed values.
+
+Whether a model's name means something is decided by `policies.checked`; a form checks shapes only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+
+from accounts.models import Organization, Workspace
+from analytics import evaluation
+from gateway import policies
+from gateway.policies import Content
+
+SPARE_ROWS = 3
+_MODELS = {"list": "model-names", "autocomplete": "off", "spellcheck": "false"}
+_TASK_TYPES = {"list": "task-types", "autocomplete": "off", "spellcheck": "false"}
+_ROW = re.compile(r"(task|model)-(\d{1,3})")
+
+
+class PolicyForm(forms.Form):
+    """A workspace's policy. The overrides arrive as `task-N` and `model-N`; a row without both names is left out."""
+
+    default_model = forms.CharField(
+        label="Default model",
+        required=False,
+        max_length=policies.MAX_MODEL_NAME,
+        widget=forms.TextInput(attrs=_MODELS),
+        help_text="Where calls to auto go. Empty: the cheapest configured model that can do what the call needs.",
+    )
+    baseline_model = forms.CharField(
+        label="Baseline model",
+        required=False,
+        max_length=policies.MAX_MODEL_NAME,
+        widget=forms.TextInput(attrs=_MODELS),
+        help_text="What savings are measured against: the model that you would call without routing.",
+    )
+
+    def __init__(self, data: Mapping[str, Any] | None = None, *, content: Content | None = None) -> None:
+        held = content or Content()
+        super().__init__(data, initial={"default_model": held.default_model, "baseline_model": held.baseline_model})
+        given = list(held.by_task.items()) if data is None else _rows(data)
+        self.rows = list(enumerate([*given, *[("", "")] * SPARE_ROWS]))
+        self.by_task_error = ""
+
+    def content(self) -> Content:
+        """Return what was sent, with names as they were typed.
+
+        Raises:
+            policies.InvalidPolicy: a task type stands in two rows.
+        """
+        by_task: dict[str, str] = {}
+        for _, (task_type, model) in self.rows:
+            if not task_type and not model:
+                continue
+            if task_type in by_task:
+                raise policies.InvalidPolicy({"by_task": f"“{task_type}” stands in two rows: keep one."})
+            by_task[task_type] = model
+        return Content(self.cleaned_data["default_model"], by_task, self.cleaned_data["baseline_model"])
+
+    def refuse(self, error: policies.InvalidPolicy) -> None:
+        """Show the problems at their fields."""
+        for field, problem in error.problems.items():
+            if field == "by_task":
+                self.by_task_error = problem
+            else:
+                self.add_error(field, problem)
+
+
+class ExperimentForm(forms.Form):
+    """A new experiment: a question, two models, and the one metric that decides."""
+
+    name = forms.CharField(label="Name", max_length=200, widget=forms.TextInput(attrs={"autocomplete": "off"}))
+    question = forms.CharField(
+        label="Question",
+        required=False,
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 2}),
+        help_text="What will you do when it is answered? For example: does the cheaper model answer tickets as well?",
+    )
+    workspace = forms.ModelChoiceField(label="Workspace", queryset=Workspace.objects.none(), empty_label=None)
+    control_model = forms.CharField(
+        label="Control",
+        max_length=policies.MAX_MODEL_NAME,
+        widget=forms.TextInput(attrs=_MODELS),
+        help_text="The model of today.",
+    )
+    treatment_model = forms.CharField(
+        label="Treatment",
+        max_length=policies.MAX_MODEL_NAME,
+        widget=forms.TextInput(attrs=_MODELS),
+        help_text="The model to try.",
+    )
+    treatment_percent = forms.IntegerField(
+        label="Share of the treatment (%)",
+        min_value=1,
+        max_value=99,
+        initial=50,
+        help_text="Half and half needs the fewest calls.",
+    )
+    task_type = forms.CharField(
+        label="Task type",
+        required=False,
+        max_length=policies.MAX_TASK_TYPE,
+        widget=forms.TextInput(attrs=_TASK_TYPES),
+        help_text="Empty: all calls to auto.",
+    )
+    unit = forms.ChoiceField(
+        label="Assign by",
+        choices=(
+            ("session", "Session: a conversation stays with one model"),
+            ("end_user", "End user: a person stays with one model"),
+            ("agent_run", "Agent run: a run stays with one model"),
+            ("request", "Request: every call is drawn anew"),
+        ),
+        help_text="Calls that do not name it are drawn one by one.",
+    )
+    primary_metric = forms.ChoiceField(
+        label="Decided by",
+        choices=[(name, evaluation.metric_of(name).title) for name in evaluation.PRIMARY_METRICS],
+        help_text="One metric decides; the others watch that nothing gets worse.",
+    )
+
+    def __init__(self, data: Mapping[str, Any] | None = None, *, organization: Organization) -> None:
+        super().__init__(data)
+        workspaces = self.fields["workspace"]
+        assert isinstance(workspaces, forms.ModelChoiceField)
+        workspaces.queryset = Workspace.objects.filter(organization=organization).order_by("created_at")
+
+
+def _rows(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    found: dict[int, dict[str, str]] = {}
+    for name in data:
+        match = _ROW.fullmatch(name)
+        if match:
+            found.setdefault(int(match[2]), {})[match[1]] = str(data[name]).strip()[:200]
+    rows = [(row.get("task", ""), row.get("model", "")) for _, row in sorted(found.items())]
+    return [row for row in rows if any(row)]
