@@ -1,7 +1,9 @@
 """The local append log of the data plane: what a call was survives the process that served it.
 
     frames    the bytes of a frame and of a segment                        [pure]
-    writer    appends intents and records; rotates and seals segments
+    files     one open segment file: reserved, locked, sealed
+    appending frames, offsets and promised room of the current segment
+    writer    the log of one process: intents and records; sync, rotation, seal
     recovery  finishes what dead writers left behind
     parcel    a sealed segment as text for a message, and back             [pure]
 
@@ -10,10 +12,11 @@ Shipping sealed segments is `gateway.shipping`; reading them into the stores is 
 
 from __future__ import annotations
 
+from analytics.spool.appending import SpoolUnavailable
 from analytics.spool.frames import DamagedSegment, Segment, read_segment
 from analytics.spool.parcel import DamagedParcel, pack, unpack
 from analytics.spool.recovery import Recovery, recover
-from analytics.spool.writer import SpoolUnavailable, Writer
+from analytics.spool.writer import Writer
 
 __all__ = [
     "DamagedParcel",

@@ -26,8 +26,6 @@ Disk full
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import secrets
 import threading
@@ -35,17 +33,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from struct import Struct
-from typing import NoReturn
 from zlib import crc32
 
 from analytics import events, request_log
 from analytics.spool import files, frames
+from analytics.spool.appending import EXTENSION_BYTES, RECORD_RESERVE_BYTES, Appender, SpoolUnavailable, unavailable
 
-# Room kept for one open call's record; records share the room of all open calls, so one long receipt is no problem.
-RECORD_RESERVE_BYTES = 4096
-_EXTENSION_BYTES = 1024 * 1024
 _RETRY_SECONDS = 0.1
-_MAX_OVERDUE = 10_000
 
 _COLUMNS: Mapping[str, Sequence[str]] = {"R": request_log.COLUMNS, "F": events.FEEDBACK_COLUMNS}
 
@@ -54,11 +48,7 @@ _INTENT, _RECORD, _CONTENT = (kind[0] for kind in (frames.INTENT, frames.RECORD,
 _INTENT_CRC, _RECORD_CRC, _CONTENT_CRC = (crc32(kind) for kind in (frames.INTENT, frames.RECORD, frames.CONTENT))
 
 
-class SpoolUnavailable(Exception):
-    """The spool cannot take this now: the disk is full or failing, or the writer is closed. It heals by itself."""
-
-
-class Writer:
+class Writer(Appender):
     """The append log of one process; several processes may share the directory.
 
     One thread (the event loop's) calls `intent`, `record` and `event`; `sync`, `rotate`, `seal` and `close` may be
@@ -80,34 +70,23 @@ class Writer:
         Raises:
             SpoolUnavailable: the directory cannot be written or the disk is full.
         """
+        super().__init__(segment_bytes=segment_bytes)
         self.directory = Path(directory)
         self.writer_id = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{secrets.token_hex(8)}"
-        self.dropped_contents = 0
-        self._segment_bytes = segment_bytes
         self._segment_seconds = segment_seconds
         self._clock = clock
         self._columns = {kind: list(names) for kind, names in (columns or _COLUMNS).items()}
         self._number = 0
         self._next_attempt_at = 0.0
-        self._open: dict[str, bytes] = {}  # request id -> its intent frame, in order of admission
-        self._overdue: dict[str, bytes] = {}  # request id -> record frames that the disk has not taken yet
-        self._unsealed: list[files.SegmentFile] = []  # rotated away, oldest first, not sealed yet
         # Lock order: _disk_lock (slow work: fsync, rename, making files), then _write_lock (frames and offsets).
         self._disk_lock = threading.Lock()
         self._write_lock = threading.Lock()
-        self._is_closed = False
-        self._segment: files.SegmentFile
-        # Copies of what belongs to the current segment, and the offset up to which an intent needs no further thought.
-        self._fd = -1
-        self._position = 0
-        self._limit = 0
-        self._has_records = False
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._use(self._create())
             files.sync_directory(self.directory)
         except OSError as error:
-            raise _unavailable("The spool cannot be opened", error) from error
+            raise unavailable("The spool cannot be opened", error) from error
 
     # -- the hot path ------------------------------------------------------------------------------------------------
 
@@ -171,7 +150,7 @@ class Writer:
             try:
                 self._append(frame)
             except OSError as error:
-                raise _unavailable("The event cannot be written", error) from error
+                raise unavailable("The event cannot be written", error) from error
             self._has_records = True
 
     # -- durability and rotation: any thread -------------------------------------------------------------------------
@@ -197,7 +176,7 @@ class Writer:
                 self._seal_waiting()
                 self._sync_current()
             except OSError as error:
-                raise _unavailable("The spool cannot be made durable", error) from error
+                raise unavailable("The spool cannot be made durable", error) from error
 
     def rotate(self) -> Path | None:
         """Seal the current segment when it holds records and is large or old enough; return its sealed path.
@@ -241,56 +220,9 @@ class Writer:
                 self._seal_waiting()
             except OSError as error:
                 self._abandon()
-                raise _unavailable("The spool cannot be closed cleanly", error) from error
+                raise unavailable("The spool cannot be closed cleanly", error) from error
 
     # -- below: _write_lock is held ----------------------------------------------------------------------------------
-
-    def _append(self, data: bytes) -> None:
-        try:
-            files.write_at(self._fd, data, self._position)
-        except OSError:
-            self._erase(len(data))
-            raise
-        self._position += len(data)
-
-    def _append_or_postpone(self, request_id: str, frame: bytes) -> None:
-        try:
-            self._append(frame)
-        except OSError as error:
-            self._postpone(request_id, frame, error)
-
-    def _postpone(self, request_id: str, frame: bytes, error: OSError) -> NoReturn:
-        # A flood of calls that were never admitted must not fill the memory while the disk is full.
-        if request_id in self._open or len(self._overdue) < _MAX_OVERDUE:
-            self._overdue[request_id] = frame
-        raise _unavailable("The record cannot be written", error) from error
-
-    def _append_overdue(self) -> None:
-        for request_id, frame in list(self._overdue.items()):
-            if request_id not in self._open and not self._fits(len(frame)):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            self._append(frame)
-            self._has_records = True
-            del self._overdue[request_id]
-            self._open.pop(request_id, None)
-
-    def _admit(self, request_id: str, frame: bytes, extra: bytes) -> bytes:
-        """Return the content that there is room for; refuse a record that nothing was promised to."""
-        if self._is_closed:
-            raise SpoolUnavailable("The spool is closed.")
-        if self._fits(len(frame) + len(extra)):
-            return extra
-        if request_id not in self._open:
-            self._postpone(request_id, frame, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
-        return self._drop(extra)
-
-    def _append_interrupted(self) -> None:
-        if self._open:
-            self._append(
-                b"".join(frames.encode(frames.RECORD, frames.payload_of(frame)) for frame in self._open.values())
-            )
-            self._has_records = True
-            self._open.clear()
 
     def _make_room(self, frame_bytes: int) -> None:
         """Change a segment that outgrew its bound, extend the reserved room, or refuse."""
@@ -314,74 +246,7 @@ class Writer:
             self._set_limit()
         except OSError as error:
             self._next_attempt_at = now + _RETRY_SECONDS
-            raise _unavailable("The disk has no room for another call", error) from error
-
-    def _fits(self, size: int) -> bool:
-        """Return whether `size` bytes fit without using up what other open calls were promised."""
-        wanted = self._position + size + len(self._open) * RECORD_RESERVE_BYTES
-        if wanted > self._segment.allocated:
-            try:
-                self._extend(self._segment, wanted)
-            except OSError:
-                return False
-        self._set_limit()
-        return True
-
-    def _drop(self, extra: bytes) -> bytes:
-        if extra:
-            self.dropped_contents += 1
-        return b""
-
-    def _extend(self, segment: files.SegmentFile, wanted: int) -> None:
-        size = wanted - segment.allocated + _EXTENSION_BYTES
-        segment.allocated = files.allocate(segment.fd, segment.allocated, size)
-
-    def _set_limit(self) -> None:
-        # The second bound is not about room: past it a segment is changed even where rotate() is never called.
-        if self._segment.is_suspect:
-            self._limit = -1
-            return
-        reserve = (len(self._open) + 1) * RECORD_RESERVE_BYTES
-        bound = max(2 * self._segment_bytes, self._position) + reserve + _EXTENSION_BYTES
-        self._limit = min(self._segment.allocated, bound)
-
-    def _fail(self, error: OSError, size: int) -> None:
-        self._erase(size)
-        raise _unavailable("The intent cannot be written", error) from error
-
-    def _erase(self, size: int) -> None:
-        self._segment.position = self._position
-        with contextlib.suppress(OSError):  # the next frame overwrites it, and until then its checksum fails
-            files.erase(self._segment, size)
-
-    def _use(self, segment: files.SegmentFile) -> None:
-        self._segment = segment
-        self._fd = segment.fd
-        self._position = segment.position
-        self._has_records = segment.has_records
-        self._set_limit()
-
-    def _put_down(self) -> None:
-        """Queue the current segment for its seal."""
-        self._segment.position = self._position
-        self._segment.has_records = self._has_records
-        self._unsealed.append(self._segment)
-
-    def _switch_to(self, fresh: files.SegmentFile) -> None:
-        """Repeat the open intents in `fresh` and make it current; on failure nothing has changed."""
-        carried = b"".join(self._open.values())
-        try:
-            wanted = fresh.position + len(carried) + (len(self._open) + 1) * RECORD_RESERVE_BYTES
-            if wanted > fresh.allocated:
-                self._extend(fresh, wanted)
-            if carried:
-                files.write_at(fresh.fd, carried, fresh.position)
-                fresh.position += len(carried)
-        except OSError:
-            files.discard(fresh)
-            raise
-        self._put_down()
-        self._use(fresh)
+            raise unavailable("The disk has no room for another call", error) from error
 
     # -- below: _disk_lock is held, _write_lock is not ---------------------------------------------------------------
 
@@ -389,7 +254,7 @@ class Writer:
         number = self._number + 1
         segment_id = f"{self.writer_id}-{number:08d}"
         header = frames.encode_header(segment_id, self.writer_id, self._columns)
-        reserve = self._segment_bytes + len(header) + _EXTENSION_BYTES
+        reserve = self._segment_bytes + len(header) + EXTENSION_BYTES
         segment = files.create(self.directory, segment_id, header, reserve_bytes=reserve, opened_at=self._clock())
         self._number = number
         return segment
@@ -405,7 +270,7 @@ class Writer:
                 self._change_segment()
             return self._seal_waiting() or sealed
         except OSError as error:
-            raise _unavailable("The segment cannot be changed or sealed", error) from error
+            raise unavailable("The segment cannot be changed or sealed", error) from error
 
     def _change_segment(self) -> None:
         fresh = self._create()
@@ -458,7 +323,3 @@ class Writer:
         for segment in self._unsealed:
             files.release(segment)
         self._unsealed.clear()
-
-
-def _unavailable(what: str, error: OSError) -> SpoolUnavailable:
-    return SpoolUnavailable(f"{what}: {error.strerror or error}.")

@@ -244,7 +244,7 @@ def test_a_record_that_the_disk_refused_is_written_when_it_takes_it(tmp_path: Pa
 
 
 def test_records_that_were_never_admitted_wait_in_bounded_memory(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("analytics.spool.writer._MAX_OVERDUE", 3)
+    monkeypatch.setattr("analytics.spool.appending.MAX_OVERDUE", 3)
     writer = open_writer(tmp_path)
     writer.intent("req_admitted", intent_line("req_admitted"))
     disk = FailingDisk(monkeypatch, "pwrite")
