@@ -147,7 +147,9 @@ def _unique_items(argument: Any) -> Check:
 
 def _pattern(argument: Any) -> Check:
     limit = _longest_text(argument)
-    search = re.compile(argument, re.ASCII).search
+    # As ECMAScript has it, which JSON Schema refers to: \d and \w are ASCII, and `$` is the very end.
+    ends = argument.endswith("$") and not argument.endswith("\\$")
+    search = re.compile(argument[:-1] + r"\Z" if ends else argument, re.ASCII).search
 
     def run(value: Any, budget: Budget) -> Verdict:
         if not isinstance(value, str):

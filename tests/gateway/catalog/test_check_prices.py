@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 from analytics import request_log
 from analytics.request_log import RequestLog
 from gateway import settlement
+from gateway.catalog import loader
 from gateway.catalog.models import Catalog
 from gateway.catalog.prices import PriceBook
 from gateway.management.commands import check_prices
@@ -141,7 +142,7 @@ def test_the_command_fails_with_a_table(
     book: PriceBook, catalog: Catalog, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wrong = _wrong_book(book, "openai/gpt-4.1")
-    monkeypatch.setattr(check_prices.loader, "load", lambda _directory: (_two_models(catalog), wrong))
+    monkeypatch.setattr(loader, "load", lambda _directory: (_two_models(catalog), wrong))
     with pytest.raises(CommandError, match=r"\d+ of \d+ costs differ"):
         call_command("check_prices")
     table = capsys.readouterr().out

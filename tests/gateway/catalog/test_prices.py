@@ -19,7 +19,7 @@ NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 def make_row(**changes: Any) -> PriceRow:
     rates = dict.fromkeys(prices.Rates.__struct_fields__, 1_000_000_000)
-    document = {
+    document: dict[str, Any] = {
         "model": "lab/m",
         "priced_as": "lab/m",
         "source": "genai-prices 0",
