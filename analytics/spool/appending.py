@@ -148,6 +148,7 @@ class Appender:
             if carried:
                 files.write_at(fresh.fd, carried, fresh.position)
                 fresh.position += len(carried)
+            files.show(fresh)  # from here on a recovery reads it, so the records of these calls must go there
         except OSError:
             files.discard(fresh)
             raise

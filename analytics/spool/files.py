@@ -42,7 +42,7 @@ class SegmentFile:
 
 
 def create(directory: Path, segment_id: str, header: bytes, *, reserve_bytes: int, opened_at: float) -> SegmentFile:
-    """Make a segment file that holds its header, has its room reserved and is locked before anybody can see it.
+    """Make a segment file that holds its header, has its room reserved and is locked; nobody sees it before `show`.
 
     Raises:
         OSError: there is no room for it; nothing is left behind.
@@ -53,13 +53,21 @@ def create(directory: Path, segment_id: str, header: bytes, *, reserve_bytes: in
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         allocated = allocate(fd, 0, reserve_bytes)
         write_at(fd, header, 0)
-        os.rename(path, directory / (segment_id + OPEN))
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
         os.close(fd)
         raise
     return SegmentFile(segment_id, directory, fd, len(header), allocated, opened_at=opened_at)
+
+
+def show(segment: SegmentFile) -> None:
+    """Give a segment that `create` made the name under which recovery looks for it.
+
+    Raises:
+        OSError: it stays hidden.
+    """
+    os.rename(segment.directory / (segment.segment_id + NEW), segment.path)
 
 
 def allocate(fd: int, start: int, size: int) -> int:
@@ -130,6 +138,7 @@ def seal(segment: SegmentFile) -> Path:
 def discard(segment: SegmentFile) -> None:
     """Remove a segment that holds nothing worth keeping."""
     segment.path.unlink(missing_ok=True)
+    segment.path.with_suffix(NEW).unlink(missing_ok=True)
     release(segment)
 
 

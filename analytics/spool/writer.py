@@ -6,8 +6,8 @@ the next `sync`. Liveness, torn tails and orphan intents are the business of `re
 Why nothing is recovered twice and nothing is lost
     Segments of a writer are numbered; call the place of a frame the number of its segment.
     (1) A request's record is written to the segment that is current at that time. On rotation the intents that are
-        still open are repeated in the new segment before it becomes current. So a request's record never stands in a
-        segment before any of its intents: place(record) >= place(intent) for each of its intent frames.
+        still open are repeated in the new segment; then one rename makes it visible, and it is current from there on.
+        So no record stands before an intent of its request: place(record) >= place(intent) for each intent frame.
     (2) Segments are sealed in the order of their numbers, each only after the next one, repeated intents included, is
         on disk.
     Hence, when a writer dies, its unsealed segments are a tail k..n of its numbers. Take an intent in segment i >= k: a
@@ -83,7 +83,9 @@ class Writer(Appender):
         self._write_lock = threading.Lock()
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._use(self._create())
+            first = self._create()
+            files.show(first)
+            self._use(first)
             files.sync_directory(self.directory)
         except OSError as error:
             raise unavailable("The spool cannot be opened", error) from error

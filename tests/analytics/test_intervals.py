@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 
 import pytest
@@ -61,5 +62,5 @@ def test_the_drawing_stays_in_its_frame_and_in_order(effect: Effect):
     drawing = intervals.shown(effect, unit=intervals.SHARE, margin=0.03).drawing
     order = [0.0, drawing.whisker_start, drawing.bar_start, drawing.point, drawing.bar_start + drawing.bar_width]
     order += [drawing.whisker_end, float(intervals.WIDTH)]
-    assert all(left <= right + 1.0 for left, right in zip(order, order[1:], strict=False))
+    assert all(left <= right + 1.0 for left, right in itertools.pairwise(order))
     assert "95% interval" in drawing.label

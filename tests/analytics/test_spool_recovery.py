@@ -203,7 +203,7 @@ _STEPS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(steps=_STEPS, choose=st.randoms(use_true_random=False), tear=st.integers(0, 400))
 def test_whatever_happens_every_call_has_exactly_one_record(steps: list[str], choose, tear: int) -> None:
     """Two writers, rotations, shipping, crashes with torn tails and recoveries, in any order."""
@@ -283,7 +283,7 @@ def _states(path: Path) -> dict[str, list[str]]:
         return outcomes(Path(alone))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(choose=st.randoms(use_true_random=False))
 def test_a_crash_between_any_two_system_calls_loses_and_doubles_nothing(choose) -> None:
     """The directory is copied before every system call that changes it, as if the process had died there."""
