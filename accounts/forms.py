@@ -20,6 +20,7 @@ _OVERLAPS = (
     ("604800", "Works for 7 more days"),
 )
 _NAME_LENGTH = 200
+_LAST_YEAR = 2200  # arithmetic on dates near the year 9999 overflows
 
 
 class OrganizationForm(forms.Form):
@@ -113,6 +114,12 @@ class KeyForm(forms.Form):
         field = cast("forms.ModelChoiceField[Workspace]", self.fields["workspace"])
         field.queryset = own
         field.error_messages["invalid_choice"] = "Choose a workspace of this organization."
+
+    def clean_expires_on(self) -> dt.date | None:
+        last_day: dt.date | None = self.cleaned_data["expires_on"]
+        if last_day is not None and last_day.year >= _LAST_YEAR:
+            raise forms.ValidationError(f"Choose a day before the year {_LAST_YEAR}, or none.")
+        return last_day
 
     def expires_at(self) -> dt.datetime | None:
         """Return the end of the chosen day in UTC."""

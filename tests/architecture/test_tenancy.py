@@ -13,8 +13,11 @@ from django.utils import timezone
 
 from accounts import audit, invitations
 from accounts.models import Organization
+from analytics.models import Experiment, RouteChange
+from gateway.models import RoutingPolicy
 from tests.architecture import leaky_urls, tenancy
 from tests.architecture.tenancy import Example
+from tests.factories import request_logs
 from tests.factories.accounts import make_api_key, make_membership, make_organization, make_user
 
 
@@ -42,7 +45,49 @@ def _workspace(organization: Organization) -> str:
     return organization.workspaces.get().pk
 
 
+def _policy_number(organization: Organization) -> int:
+    workspace = organization.workspaces.get()
+    return RoutingPolicy.objects.create(
+        organization=organization, workspace=workspace, number=1, default_model="openai/gpt-5.4"
+    ).number
+
+
+def _experiment(organization: Organization) -> str:
+    return Experiment.objects.create(
+        organization=organization,
+        workspace=organization.workspaces.get(),
+        name="Cheaper summaries",
+        control_model="openai/gpt-5.4",
+        treatment_model="openai/gpt-5.4-mini",
+    ).pk
+
+
+def _route_change(organization: Organization) -> str:
+    return RouteChange.objects.create(
+        organization=organization,
+        workspace=organization.workspaces.get(),
+        kind=RouteChange.Kind.POLICY,
+        summary="Summaries go to another model.",
+        happened_at=timezone.now(),
+    ).pk
+
+
+def _logged_request(organization: Organization) -> str:
+    record = request_logs.make_request_log(
+        organization_id=organization.pk, workspace_id=organization.workspaces.get().pk, started_at=timezone.now()
+    )
+    request_logs.load([record])
+    return record.request_id
+
+
 EXAMPLES: dict[str, Example] = {
+    "costs": Example(),
+    "costs_csv": Example(),
+    "experiment": Example({"experiment_id": _experiment}),
+    "experiment_new": Example(),
+    "experiment_start": Example({"experiment_id": _experiment}),
+    "experiment_stop": Example({"experiment_id": _experiment}),
+    "experiments": Example(),
     "invitation_withdraw": Example({"invitation_id": _invitation}),
     "key_create": Example(),
     "key_revoke": Example({"key_id": _api_key}),
@@ -52,8 +97,19 @@ EXAMPLES: dict[str, Example] = {
     "member_invite": Example(),
     "member_remove": Example({"membership_id": _membership}),
     "members": Example(),
+    "onboarding": Example(),
+    "onboarding_status": Example(),
     "organization_leave": Example(),
     "organization_rename": Example(),
+    "overview": Example(),
+    "quality": Example(),
+    "quality_change": Example({"change_id": _route_change}),
+    "request_detail": Example({"request_id": _logged_request}, needs_log_store=True),
+    "requests": Example(),
+    "requests_csv": Example(),
+    "routing": Example(),
+    "routing_roll_back": Example({"workspace_id": _workspace, "number": _policy_number}),
+    "routing_save": Example({"workspace_id": _workspace}),
     "settings": Example(),
     "workspace_content": Example({"workspace_id": _workspace}),
     "workspace_create": Example(),
