@@ -10,8 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from analytics.loader import DeadLetter
 from analytics.models import StaleHour
@@ -21,6 +22,17 @@ from billing import models
 DAY_US = 86_400_000_000
 HOUR_US = 3_600_000_000
 DIGEST_MODULUS = 2**63
+
+# Written out, because the ORM takes ten times as long for a row, and a segment of many tenants has hundreds.
+_ENTRY_COLUMNS = (
+    *("segment_id", "organization_id", "workspace_id", "api_key_id", "key_source"),
+    *("price_version", "price_state", "state", "usage_date"),
+    *("calls", "input_tokens", "cached_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"),
+    *("provider_cost_nanousd", "billed_nanousd", "digest"),
+)
+_INSERT_ENTRIES = f"INSERT INTO billing_usageentry ({', '.join(_ENTRY_COLUMNS)}) VALUES "
+_ENTRY_VALUES = f"({', '.join(['%s'] * len(_ENTRY_COLUMNS))})"
+_ENTRIES_A_STATEMENT = 500
 
 _EPOCH_DATE = date(1970, 1, 1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -79,7 +91,7 @@ def post_segment(
         )
         if not is_new:
             return False
-        models.UsageEntry.objects.bulk_create([_entry(segment, key, sums) for key, sums in usage.items()])
+        _insert_entries([_entry(segment_id, key, sums) for key, sums in usage.items()])
         models.DeadLetter.objects.bulk_create([_letter(segment, letter) for letter in dead_letters])
         StaleHour.objects.bulk_create(
             [
@@ -120,26 +132,34 @@ def aggregate(records: Iterable[RequestLog]) -> dict[UsageKey, Usage]:
     return {UsageKey(*key): Usage(*total) for key, total in sums.items()}
 
 
-def _entry(segment: models.LoadedSegment, key: UsageKey, usage: Usage) -> models.UsageEntry:
-    return models.UsageEntry(
-        segment=segment,
-        organization_id=key.organization_id,
-        workspace_id=key.workspace_id,
-        api_key_id=key.api_key_id,
-        key_source=key.key_source,
-        price_version=key.price_version,
-        price_state=key.price_state,
-        state=key.state,
-        usage_date=_EPOCH_DATE + timedelta(days=key.usage_day),
-        calls=usage.calls,
-        input_tokens=usage.input_tokens,
-        cached_read_tokens=usage.cached_read_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-        output_tokens=usage.output_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
-        provider_cost_nanousd=usage.provider_cost_nanousd,
-        billed_nanousd=usage.billed_nanousd,
-        digest=usage.digest,
+def _insert_entries(entries: list[tuple[str | date | int, ...]]) -> None:
+    with connection.cursor() as cursor:
+        for start in range(0, len(entries), _ENTRIES_A_STATEMENT):
+            chunk = entries[start : start + _ENTRIES_A_STATEMENT]
+            cursor.execute(_INSERT_ENTRIES + ", ".join([_ENTRY_VALUES] * len(chunk)), list(chain.from_iterable(chunk)))
+
+
+def _entry(segment_id: str, key: UsageKey, usage: Usage) -> tuple[str | date | int, ...]:
+    """Return the values of _ENTRY_COLUMNS."""
+    return (
+        segment_id,
+        key.organization_id,
+        key.workspace_id,
+        key.api_key_id,
+        key.key_source,
+        key.price_version,
+        key.price_state,
+        key.state,
+        _EPOCH_DATE + timedelta(days=key.usage_day),
+        usage.calls,
+        usage.input_tokens,
+        usage.cached_read_tokens,
+        usage.cache_write_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
+        usage.provider_cost_nanousd,
+        usage.billed_nanousd,
+        usage.digest,
     )
 
 

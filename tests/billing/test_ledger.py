@@ -95,3 +95,8 @@ def test_the_lengths_that_the_reading_allows_are_the_columns_lengths() -> None:
         if getattr(field, "max_length", None)
     }
     assert lengths == stored_records.KEY_LENGTHS
+
+
+def test_the_written_out_insert_names_every_column() -> None:
+    columns = {field.column for field in models.UsageEntry._meta.concrete_fields} - {"id"}
+    assert set(ledger._ENTRY_COLUMNS) == columns

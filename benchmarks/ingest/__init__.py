@@ -1,0 +1,1 @@
+"""How fast, at what cost and how exactly one worker process loads sealed segments: `python -m benchmarks.ingest`."""
