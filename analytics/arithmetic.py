@@ -71,13 +71,21 @@ def _part_lines(part: str, cost: int, classes: list[tuple[str, int]], rates: Map
         return [Line(_NAMES[part], 0, None, cost)] if cost else []
     known = [(name, units, rates[name]) for name, units in used if name in rates]
     exact = [units * rate for _, units, rate in known]
-    # Parts of a call are apportioned so that they add up; each may be off its own product by less than one nano-dollar.
-    if len(known) == len(used) and abs(sum(exact) - cost * _MILLION) <= _MILLION:
+    if len(known) == len(used) and _explains(sum(exact), cost):
         return [
             Line(_NAMES[name], units, rate, amount)
             for (name, units, rate), amount in zip(known, _apportion(exact, cost), strict=True)
         ]
-    return [Line(_NAMES[part], sum(units for name, units in used if name != "request"), None, cost)]
+    # A class without a price of its own (reasoning, mostly) costs as the class that it belongs to.
+    units = sum(units for name, units in used if name != "request")
+    rate = rates.get(part)
+    is_explained = rate is not None and _explains(units * rate, cost)
+    return [Line(_NAMES[part], units, rate if is_explained else None, cost)]
+
+
+def _explains(exact: int, cost: int) -> bool:
+    """Return whether a product is the cost: parts are apportioned, so each may be off by less than a nano-dollar."""
+    return abs(exact - cost * _MILLION) < _MILLION
 
 
 def _apportion(exact: list[int], total: int) -> list[int]:

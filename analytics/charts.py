@@ -34,6 +34,7 @@ class Series:
     name: str
     amounts: tuple[int, ...]
     colour: str
+    value: str | None = None  # what the dimension's filter takes; None for the rest
 
     @property
     def total(self) -> int:
@@ -87,7 +88,7 @@ def stack(
         columns = [amounts[value] for value in others] + ([rest] if rest is not None else [])
         rest = [sum(column) for column in zip(*columns, strict=True)]
     series = [
-        Series((names or {}).get(value or "", value or "(none)"), tuple(amounts[value]), f"chart-{index}")
+        Series((names or {}).get(value or "", value or "(none)"), tuple(amounts[value]), f"chart-{index}", value)
         for index, value in enumerate(shown, start=1)
     ]
     if rest is not None and any(rest):
@@ -130,6 +131,8 @@ def bars(rows: Sequence[tuple[str, int]]) -> dict[str, Any]:
                 "type": "category",
                 "automargin": True,
                 "fixedrange": True,
+                "showgrid": False,
+                "ticks": "",
             },
         },
     }
@@ -148,8 +151,15 @@ def _stack_figure(
         "xaxis": {
             "type": "date",
             "range": [_plain(buckets[0]), _plain(buckets[-1] + 2 * half)] if buckets else None,
+            "tickformat": "%-d %b" if bucket_seconds >= 3 * 3600 else "%H:%M",
         },
-        "yaxis": {"tickprefix": "$", "rangemode": "tozero", "fixedrange": True},
+        "yaxis": {
+            "tickprefix": "$",
+            "tickformat": _tick_format(max((sum(column) for column in _columns(series)), default=0)),
+            "rangemode": "tozero",
+            "fixedrange": True,
+        },
+        "showlegend": False,
         "shapes": [
             {
                 "type": "line",
@@ -199,6 +209,18 @@ def _stack_figure(
         ],
         "layout": layout,
     }
+
+
+def _columns(series: Sequence[Series]) -> Iterable[tuple[int, ...]]:
+    return zip(*(one.amounts for one in series), strict=True)
+
+
+def _tick_format(highest_nanousd: int) -> str:
+    if highest_nanousd >= 8 * money.NANO:
+        return ",.0f"
+    if highest_nanousd >= money.NANO // 20:
+        return ",.2f"
+    return ",.4~f" if highest_nanousd >= money.NANO // 2000 else ",.6~f"
 
 
 def _dollars(nanousd: int) -> float:

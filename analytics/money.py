@@ -114,6 +114,12 @@ def signed_percent(ratio: float | None) -> str:
     return f"{sign}{abs(ratio) * 100:.1f}%"
 
 
+def points(difference: float) -> str:
+    """Return the difference of two shares in percentage points: +0.12 pt."""
+    sign = "\u2212" if difference < 0 else "+" if difference > 0 else ""
+    return f"{sign}{abs(difference) * 100:.2f} pt"
+
+
 def per_million(nanousd: int | None) -> str:
     """Return a unit price: what a million tokens cost."""
     return _UNKNOWN if nanousd is None else f"{usd_exact(nanousd)} / M"

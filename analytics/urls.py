@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from analytics.views import costs, experiments, onboarding, overview, quality, requests, styleguide
+from analytics.views import costs, experiments, onboarding, overview, quality, request_detail, requests, styleguide
 
 urlpatterns: list[URLPattern] = [
     path("o/<slug:slug>/overview/", overview.overview, name="overview"),
     path("o/<slug:slug>/requests/", requests.requests, name="requests"),
     path("o/<slug:slug>/requests.csv", requests.requests_csv, name="requests_csv"),
-    path("o/<slug:slug>/requests/<str:request_id>/", requests.request_detail, name="request_detail"),
+    path("o/<slug:slug>/requests/<str:request_id>/", request_detail.request_detail, name="request_detail"),
     path("o/<slug:slug>/costs/", costs.costs, name="costs"),
     path("o/<slug:slug>/costs.csv", costs.costs_csv, name="costs_csv"),
     path("o/<slug:slug>/onboarding/", onboarding.onboarding, name="onboarding"),

@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from analytics import money
-from analytics.log_query import LogQuery
+from analytics.log_query import NONE, LogQuery
 
 register = template.Library()
 
@@ -58,10 +58,17 @@ def query_string(query: LogQuery, **changes: Any) -> str:
 
 
 @register.simple_tag
+def filter_string(query: LogQuery, name: str, value: str) -> str:
+    """Return `?…` for the query narrowed to one value of a filter; no value asks for the calls that lack it."""
+    return f"?{query.changed(**{name: value or NONE}).encode()}"
+
+
+@register.simple_tag
 def sparkline(values: Sequence[float], label: str = "") -> SafeString:
     """Return a small line as inline SVG; nothing when there are fewer than two values or all are zero."""
     if len(values) < 2 or not any(values):
         return SafeString("")
+    values = _coarser(values)
     width, height, inset = 100, 24, 2
     high = max(values)
     low = min(0, *values)
@@ -83,6 +90,13 @@ def sparkline(values: Sequence[float], label: str = "") -> SafeString:
         label or "Trend over the range",
         line,
     )
+
+
+def _coarser(values: Sequence[float], most: int = 30) -> list[float]:
+    """Return at most `most` values, each the mean of its neighbours: more than the small drawing can show is noise."""
+    step = -(-len(values) // most)
+    groups = [values[start : start + step] for start in range(0, len(values), step)]
+    return [sum(group) / len(group) for group in groups]
 
 
 @register.simple_tag

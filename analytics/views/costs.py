@@ -145,6 +145,7 @@ def _figures(request: MemberRequest, organization: Organization, query: LogQuery
         "over_time": over_time,
         "shares": charts.bars(_shares(found, names)),
         "csv_url": reverse("costs_csv", args=[organization.slug]) + log_page.link(query, {"by": dimension}),
+        "rows_url": reverse("requests", args=[organization.slug]) if can_see_requests else "",
         "has_simulated": found.total.simulated_cost_nanousd > 0,
         "has_saved": found.total.baselined_calls > 0,
     }

@@ -87,6 +87,7 @@ def _figures(request: MemberRequest, organization: Organization, query: LogQuery
         "tasks": queries.by_task(organization_id=who, query=query),
         "latest": latest,
         "can_see_requests": can_see_requests,
+        "rows_url": reverse("requests", args=[organization.slug]) if can_see_requests else "",
     }
 
 
@@ -140,6 +141,7 @@ def _tiles(
             [point.errors / point.calls if point.calls else 0.0 for point in course],
             title=f"{money.count(now.errors)} of {money.count(now.calls)} calls failed",
             lower_is_better=True,
+            is_ratio=True,
         ),
         _tile(
             "Median latency",
@@ -187,6 +189,12 @@ def _tiles(
     ]
 
 
+def _change_words(ratio: float | None, *, is_points: bool) -> str:
+    if ratio is None:
+        return ""
+    return money.points(ratio) if is_points else money.signed_percent(ratio)
+
+
 def _saving_words(totals: Totals, baseline: str) -> str:
     if not totals.baselined_calls:
         return "No call of this window was compared with a baseline model"
@@ -208,8 +216,10 @@ def _tile(
     note: str = "",
     lower_is_better: bool = False,
     higher_is_better: bool = False,
+    is_ratio: bool = False,
 ) -> Tile:
-    ratio = money.change(now, before)
+    # A change of a share in percent would be read as points, so points it is.
+    ratio = money.change(now, before) if not is_ratio or now is None or before is None else now - before
     tone = direction = ""
     if ratio is not None and abs(ratio) >= 0.0005:
         direction = "up" if ratio > 0 else "down"
@@ -220,7 +230,7 @@ def _tile(
         value=value,
         title=title,
         url=url,
-        change=money.signed_percent(ratio) if ratio is not None else "",
+        change=_change_words(ratio, is_points=is_ratio),
         tone=tone,
         direction=direction,
         course=tuple(course),

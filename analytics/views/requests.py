@@ -1,13 +1,12 @@
-"""The list of calls with its filters, its CSV, and one call with its receipt and the arithmetic of its cost."""
+"""The list of calls with its filters, its histogram and its CSV."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.http import Http404, HttpResponse, HttpResponseBase
+from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
@@ -16,12 +15,11 @@ from django.views.decorators.http import require_safe
 from accounts import roles
 from accounts.access import MemberRequest, organization_view
 from accounts.models import Organization
-from analytics import arithmetic, log_query, money, timerange
+from analytics import log_query, money, timerange
 from analytics.exports import csv
 from analytics.log_query import LogQuery, Problem
 from analytics.queries import requests as queries
 from analytics.queries.requests import Cursor, InvalidCursor, RequestRow
-from analytics.request_log import UNPRICED, RequestLog
 from analytics.views import log_page
 
 _TEMPLATE = "analytics/requests.html"
@@ -156,31 +154,6 @@ def requests_csv(request: MemberRequest, organization: Organization) -> HttpResp
         )
     except queries.StoreError:
         return HttpResponse("The log store does not answer now. Try again in a moment.", "text/plain", status=503)
-
-
-@require_safe
-@organization_view(roles.VIEW_REQUESTS)
-def request_detail(request: MemberRequest, organization: Organization, request_id: str) -> HttpResponse:
-    """Show one call: the decision, the attempts, the cost line by line, the timing, the attribution."""
-    now = timezone.now()
-    template = "analytics/_request.html" if "panel" in request.GET else "analytics/request_detail.html"
-    context: dict[str, Any] = {"organization": organization, "request_id": request_id}
-    try:
-        record = queries.find(organization_id=organization.pk, request_id=request_id, now=now)
-        if record is None:
-            raise Http404("No such request.")
-        context |= _detail(organization, record)
-        context["verdicts"] = queries.verdicts(organization_id=organization.pk, record=record)
-        context["may_see_content"] = roles.grants(request.membership.role, roles.VIEW_CONTENT)
-        if context["may_see_content"]:
-            content = queries.content(organization_id=organization.pk, record=record, now=now)
-            context["content"] = content
-            if content is not None:
-                context["request_text"] = _pretty(content.request)
-                context["response_text"] = _pretty(content.response)
-    except queries.StoreError as error:
-        return log_page.broken(request, "analytics/request_detail.html", context, error)
-    return render(request, template, context)
 
 
 def _cursor(request: MemberRequest, name: str) -> Cursor | None:
@@ -320,104 +293,3 @@ def _csv_row(row: RequestRow, keys: Mapping[str, str], workspaces: Mapping[str, 
         f"{row.latency_us // 1000}.{row.latency_us % 1000:03d}",
         None if row.first_token_us is None else f"{row.first_token_us // 1000}.{row.first_token_us % 1000:03d}",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """One part of the timing bar, in a drawing 1000 wide."""
-
-    name: str
-    kind: str
-    duration_us: int
-    x: float
-    width: float
-
-
-def _detail(organization: Organization, record: RequestLog) -> dict[str, Any]:
-    receipt = _json_object(record.receipt)
-    prices = receipt.get("prices")
-    lines = arithmetic.lines(record, prices if isinstance(prices, dict) else {})
-    cost = None if record.price_state == UNPRICED else record.provider_cost_nanousd
-    saved = None
-    if record.baseline_cost_nanousd is not None and cost is not None:
-        saved = record.baseline_cost_nanousd - cost
-    return {
-        "record": record,
-        "started_at": timerange.moment(record.started_us),
-        "receipt": receipt,
-        "receipt_id": f"rcpt_{record.request_id.removeprefix('req_')}",
-        "candidates": _objects(receipt.get("candidates")),
-        "attempts": _objects(receipt.get("attempts")),
-        "lines": lines,
-        "cost_nanousd": cost,
-        "saved_nanousd": saved,
-        "plain_input_tokens": max(0, record.input_tokens - record.cached_read_tokens - record.cache_write_tokens),
-        "spans": _spans(record),
-        "key_name": log_page.key_names(organization).get(record.api_key_id, record.api_key_id),
-        "workspace_name": log_page.workspace_names(organization).get(record.workspace_id, record.workspace_id),
-        "signals": _signals(record),
-        "list_url": reverse("requests", args=[organization.slug]),
-        "baseline_parts": _baseline_words(record),
-    }
-
-
-def _baseline_words(record: RequestLog) -> str:
-    if not record.baseline_model:
-        return ""
-    return f"What the same tokens would have cost at {record.baseline_model}."
-
-
-def _spans(record: RequestLog) -> list[Span]:
-    """Return where the time of a call went: our own work, waiting for the first token, the rest of the answer."""
-    whole = record.latency_us
-    if whole <= 0:
-        return []
-    overhead = min(record.overhead_us, whole)
-    first = record.first_token_us
-    parts = [("KairosRoute", "overhead", overhead)]
-    if first is not None:
-        waiting = max(0, min(first, whole) - overhead)
-        parts += [("Until the first token", "waiting", waiting), ("Streaming", "streaming", whole - overhead - waiting)]
-    else:
-        parts.append(("Provider", "waiting", whole - overhead))
-    spans, x = [], 0.0
-    for name, kind, duration in parts:
-        width = duration / whole * 1000
-        spans.append(Span(name, kind, duration, round(x, 2), round(width, 2)))
-        x += width
-    return spans
-
-
-def _signals(record: RequestLog) -> list[tuple[str, str, str]]:
-    """Return (signal, words, tone) for the questions that arose in this call."""
-    asked = (
-        ("Truncated", record.is_truncated, True),
-        ("Refused", record.is_refusal, True),
-        ("Valid JSON", record.is_json_valid, False),
-        ("Matches its schema", record.is_schema_valid, False),
-        ("Valid tool calls", record.is_tool_call_valid, False),
-    )
-    return [
-        (name, "Yes" if value else "No", "danger" if bool(value) == is_bad else "positive")
-        for name, value, is_bad in asked
-        if value is not None
-    ]
-
-
-def _json_object(text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _objects(found: Any) -> list[dict[str, Any]]:
-    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
-
-
-def _pretty(text: str) -> str:
-    try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    except ValueError:
-        return text

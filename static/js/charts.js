@@ -39,8 +39,7 @@ function layoutFor(figure, read) {
   const own = withColours(figure.layout, read);
   return {
     margin: { l: 8, r: 8, t: 18, b: 8 },
-    showlegend: figure.data.length > 1,
-    legend: { orientation: "h", x: 0, y: -0.14, yanchor: "top", font: { color: read("text-muted"), size: 11 }, itemwidth: 30 },
+    showlegend: false,
     hoverlabel: {
       bgcolor: read("surface-raised"),
       bordercolor: read("line-strong"),

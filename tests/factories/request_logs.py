@@ -75,6 +75,7 @@ def make_request_log(**fields: Any) -> RequestLog:
     values.setdefault("upstream_model", values["model"].split("/")[-1])
     if "provider_cost_nanousd" not in values and values["model"] in PRICES and "price_state" not in values:
         values.update(_costs(values))
+        values.setdefault("receipt", json.dumps({"attempts": [], "prices": _prices(PRICES[values["model"]])}))
     return RequestLog(**values)
 
 
@@ -318,7 +319,7 @@ def _receipt(
             {
                 "model": job.before,
                 "provider": job.before.split("/")[0],
-                "error": error or "UpstreamOverloaded",
+                "error_class": error or "UpstreamOverloaded",
                 "status": 503,
                 "latency_ms": latency // 3000,
             }
@@ -341,9 +342,14 @@ def _receipt(
                 "reason": "No key is configured for this provider.",
             },
         ]
+    return json.dumps({"attempts": attempts, "candidates": candidates, "prices": _prices(price)})
+
+
+def _prices(price: tuple[int, int, int, int]) -> dict[str, int]:
+    """Return unit prices as the gateway's receipts keep them; without a price of their own, writes cost as input."""
     names = ("input", "cached_read", "cache_write", "output")
-    prices = dict(zip(names, price, strict=True))
-    return json.dumps({"attempts": attempts, "candidates": candidates, "prices": prices})
+    rates = (price[0], price[1], price[2] or price[0], price[3])
+    return {f"{name}_nanousd_per_mtok": rate for name, rate in zip(names, rates, strict=True)}
 
 
 def _parts(values: dict[str, Any], price: tuple[int, int, int, int]) -> list[int]:
