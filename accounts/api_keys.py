@@ -193,6 +193,10 @@ def _facts(api_key: ApiKey) -> dict[str, Any]:
 
 def _clean_name(name: str) -> str:
     name = " ".join(name.split())
+    if tokens.PATTERN.search(name):
+        raise InvalidKey(
+            "That is an API key. A name is stored and shown to all members: choose another, and revoke that key."
+        )
     if not name or len(name) > 200:
         raise InvalidKey("Give the key a name of 1 to 200 characters that says who uses it.")
     return name

@@ -79,6 +79,12 @@ class SignUpForm(_OurWords, allauth_forms.SignupForm):  # type: ignore[misc]
             self.fields["email"].initial = self.invitation.email
             self.fields["email"].disabled = True
 
+    def clean_organization_name(self) -> str:
+        try:
+            return organizations.clean_name(self.cleaned_data["organization_name"])
+        except organizations.InvalidOrganization as error:
+            raise forms.ValidationError(str(error)) from error
+
     @transaction.atomic
     def save(self, request: HttpRequest) -> User:
         user: User = super().save(request)

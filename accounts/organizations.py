@@ -6,7 +6,7 @@ import datetime as dt
 
 from django.db import IntegrityError, transaction
 
-from accounts import audit, memberships, slugs, workspaces
+from accounts import audit, memberships, slugs, tokens, workspaces
 from accounts.models import Membership, Organization, User
 
 FIRST_WORKSPACE = "Production"
@@ -23,7 +23,7 @@ def create(*, name: str, owner: User, actor: audit.Actor, now: dt.datetime, is_d
     Raises:
         InvalidOrganization: no name.
     """
-    name = _clean_name(name)
+    name = clean_name(name)
     with transaction.atomic():
         organization = _insert(name=name, is_demo=is_demo)
         audit.record(
@@ -45,7 +45,7 @@ def rename(*, organization: Organization, name: str, actor: audit.Actor, now: dt
     Raises:
         InvalidOrganization: no name.
     """
-    name = _clean_name(name)
+    name = clean_name(name)
     if name == organization.name:
         return
     before, organization.name = organization.name, name
@@ -62,6 +62,22 @@ def rename(*, organization: Organization, name: str, actor: audit.Actor, now: dt
         )
 
 
+def clean_name(name: str) -> str:
+    """Return `name` with single spaces.
+
+    Raises:
+        InvalidOrganization: it is empty, longer than 200 characters, or an API key.
+    """
+    name = " ".join(name.split())
+    if tokens.PATTERN.search(name):
+        raise InvalidOrganization(
+            "That is an API key. A name is stored and shown to all members: choose another, and revoke that key."
+        )
+    if not name or len(name) > 200:
+        raise InvalidOrganization("Give the organization a name of 1 to 200 characters.")
+    return name
+
+
 def _insert(*, name: str, is_demo: bool) -> Organization:
     """Insert under the first free slug. Two sign-ups may find the same one free: the loser looks again."""
     for attempt in range(1, _SLUG_ATTEMPTS + 1):
@@ -75,10 +91,3 @@ def _insert(*, name: str, is_demo: bool) -> Organization:
             if attempt == _SLUG_ATTEMPTS:
                 raise
     raise AssertionError("unreachable")
-
-
-def _clean_name(name: str) -> str:
-    name = " ".join(name.split())
-    if not name or len(name) > 200:
-        raise InvalidOrganization("Give the organization a name of 1 to 200 characters.")
-    return name

@@ -87,6 +87,11 @@ def hint(key: str) -> str:
     return f"{key[:8]}…{key[-4:]}"
 
 
+def redact(text: str) -> str:
+    """Return `text` with every key in it cut down to its hint."""
+    return PATTERN.sub(lambda match: hint(match[0]), text)
+
+
 def make_one_time() -> str:
     """Return a token for one link (invitation, sign-in): 256 random bits, safe in a URL."""
     return secrets.token_urlsafe(32)

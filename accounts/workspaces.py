@@ -6,7 +6,7 @@ import datetime as dt
 
 from django.db import transaction
 
-from accounts import audit, slugs
+from accounts import audit, slugs, tokens
 from accounts.models import Organization, Workspace
 
 MINIMUM_CAP_BYTES = 1024
@@ -109,6 +109,10 @@ def set_content_storage(
 
 def _clean_name(name: str) -> str:
     name = " ".join(name.split())
+    if tokens.PATTERN.search(name):
+        raise InvalidWorkspace(
+            "That is an API key. A name is stored and shown to all members: choose another, and revoke that key."
+        )
     if not name or len(name) > 200:
         raise InvalidWorkspace("Give the workspace a name of 1 to 200 characters.")
     return name

@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts import sign_in_links, tokens
 from accounts.models import ApiKey, User
 from config import observability
-from tests.factories.accounts import Cast
+from tests.factories.accounts import PASSWORD, Cast
 
 Login = Callable[[User], Client]
 
@@ -65,6 +65,32 @@ def test_a_key_in_the_wrong_place_is_cut_from_every_line(
         lines = [formatter.format(record) for record in everything_logged.records]
         assert lines
         assert _secret(key) not in "\n".join(lines)
+    assert _secret(key) not in _dump()
+
+
+def test_a_key_is_refused_as_a_name(cast: Cast, login: Login) -> None:
+    client = login(cast.alice)
+    key = _create(client, cast)
+    production = cast.acme.workspaces.get()
+    for url, form in (
+        ("/o/acme/keys/new/", {"name": f"bot {key}", "mode": "live", "workspace": production.pk}),
+        ("/o/acme/settings/name/", {"name": key}),
+        ("/o/acme/settings/workspaces/new/", {"name": key}),
+        (f"/o/acme/settings/workspaces/{production.pk}/name/", {f"{production.pk}-name": key}),
+        ("/organizations/new/", {"name": key}),
+    ):
+        answer = client.post(url, form)
+        assert answer.status_code == 400
+        assert "That is an API key." in answer.content.decode()
+    assert _secret(key) not in _dump()
+
+
+def test_sign_up_refuses_a_key_as_the_name_of_the_organization(cast: Cast, login: Login, client: Client) -> None:
+    key = _create(login(cast.alice), cast)
+    form = {"email": "dora@example.com", "organization_name": key, "password1": PASSWORD}
+    answer = client.post("/accounts/signup/", form)
+    assert "That is an API key." in answer.content.decode()
+    assert not User.objects.filter(email="dora@example.com").exists()
     assert _secret(key) not in _dump()
 
 
