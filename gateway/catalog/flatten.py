@@ -44,20 +44,31 @@ Prices = dict[str, Any]
 
 
 def flatten(references: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-    """Return `{"source", "rows"}` for references `{"model", "provider", "upstream"}`; unknown models have no rows."""
+    """Return `{"source", "rows"}` for references `{"model", "provider", "upstream"}`; unknown models have no rows.
+
+    The upstream name `*` means every model of the provider, its id put after the reference's `model`.
+    """
     source = f"genai-prices {library_version}"
-    snapshot = data_snapshot.get_snapshot()
-    rows: list[dict[str, Any]] = []
-    for reference in references:
-        try:
-            provider, model = snapshot.find_provider_model(reference["upstream"], None, reference["provider"], None)
-        except LookupError:
-            continue
-        for row in _rows(provider, model):
-            rows.append(
-                {"model": reference["model"], "priced_as": f"{provider.id}/{model.id}", "source": source, **row}
-            )
+    rows = [
+        {"model": name, "priced_as": f"{provider.id}/{model.id}", "source": source, **row}
+        for reference in references
+        for name, provider, model in _found(reference)
+        for row in _rows(provider, model)
+    ]
     return {"source": source, "rows": rows}
+
+
+def _found(reference: Mapping[str, str]) -> Iterator[tuple[str, Provider, ModelInfo]]:
+    snapshot = data_snapshot.get_snapshot()
+    try:
+        if reference["upstream"] == "*":
+            provider = snapshot.find_provider(None, reference["provider"], None)
+            yield from ((reference["model"] + model.id, provider, model) for model in provider.models)
+        else:
+            provider, model = snapshot.find_provider_model(reference["upstream"], None, reference["provider"], None)
+            yield reference["model"], provider, model
+    except LookupError:
+        return
 
 
 def _rows(provider: Provider, model: ModelInfo) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,17 +36,29 @@ def load_catalog(path: Path = CATALOG_PATH) -> models.Catalog:
     return models.from_document(json.loads(path.read_text(encoding="utf-8")))
 
 
-def load_book(directory: Path, *, catalog: models.Catalog, extra: Iterable[tuple[str, str]] = ()) -> prices.PriceBook:
+def load_book(
+    directory: Path,
+    *,
+    catalog: models.Catalog,
+    extra: Iterable[tuple[str, str]] = (),
+    whole_providers: Mapping[str, str] | None = None,
+) -> prices.PriceBook:
     """Return the price book of the catalog, from the price file in `directory` or, if it is not there, made now.
 
     `extra` are models outside the catalog as (provider in genai-prices, name at the provider); their rows are found
-    under `provider:name`. Rows of other price files in the directory are known by version, for records of the past.
+    under `provider:name`. `whole_providers` maps our name of a provider to its name in genai-prices: the rows of all
+    its models are found under `<our name>/<model>`, as a call through OpenRouter names them. Rows of other price files
+    in the directory are known by version, for records of the past.
 
     Raises:
         PricesUnavailable: the rows could not be made.
     """
     references = [{"model": m.id, "provider": m.priced_as, "upstream": m.upstream} for m in catalog]
     references += [{"model": f"{p}:{name}", "provider": p, "upstream": name} for p, name in sorted(set(extra))]
+    references += [
+        {"model": f"{ours}/", "provider": theirs, "upstream": "*"}
+        for ours, theirs in sorted((whole_providers or {}).items())
+    ]
     version = importlib.metadata.version("genai-prices")
     digest = hashlib.sha256(json.dumps([_FORMAT, references]).encode()).hexdigest()[:12]
     path = directory / f"prices-{version}-{digest}.json"
@@ -61,10 +73,15 @@ def load_book(directory: Path, *, catalog: models.Catalog, extra: Iterable[tuple
     return prices.PriceBook(rows, archived=archived)
 
 
-def load(directory: Path, *, extra: Iterable[tuple[str, str]] = ()) -> tuple[models.Catalog, prices.PriceBook]:
-    """Return the catalog, the endpoints of each model ordered by today's prices, and its price book."""
+def load(
+    directory: Path,
+    *,
+    extra: Iterable[tuple[str, str]] = (),
+    whole_providers: Mapping[str, str] | None = None,
+) -> tuple[models.Catalog, prices.PriceBook]:
+    """Return the catalog, the endpoints of each model ordered by today's prices, and its price book (`load_book`)."""
     catalog = load_catalog()
-    book = load_book(directory, catalog=catalog, extra=extra)
+    book = load_book(directory, catalog=catalog, extra=extra, whole_providers=whole_providers)
     return catalog.ranked(book.cost_ranks(time.time())), book
 
 

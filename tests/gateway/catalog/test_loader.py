@@ -60,6 +60,15 @@ def test_models_outside_the_catalog_are_priced_on_request(tmp_path: Path, catalo
     assert book.row("openai:no-such-model", 1_795_000_000) is None
 
 
+def test_all_models_of_a_reseller_are_priced_under_our_name_for_it(tmp_path: Path, catalog: Catalog) -> None:
+    one = Catalog(providers=catalog.providers.values(), models=[catalog.models["openai/gpt-5.4"]])
+    book = loader.load_book(tmp_path, catalog=one, whole_providers={"openrouter": "openrouter", "nobody": "nobody"})
+    row = book.row("openrouter/openai/gpt-5.4", 1_795_000_000)
+    assert row is not None
+    assert row.priced_as == "openrouter/openai/gpt-5.4"
+    assert len({row.model for row in book.rows}) > 500
+
+
 def test_rows_of_earlier_price_files_are_still_known_by_version(
     tmp_path: Path, price_directory: Path, catalog: Catalog, book: PriceBook
 ) -> None:
