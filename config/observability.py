@@ -30,6 +30,8 @@ _CREDENTIALS = re.compile(
     | (?P<google>\bAIza)[0-9A-Za-z_-]{10,}             # Google
     | (?P<scheme>(?i:\b(?:bearer|basic)\s+))[0-9A-Za-z._~+/=-]{8,}
     | (?P<url>://[^/\s:@]+:)[^/\s@]+(?=@)              # a password inside a URL
+    # the token of a link that opens an account or an organization, in a path
+    | (?P<door>/accounts/(?:link|invitations|confirm-email|password/reset/key)/)[^/\s"'?]+
     """
 )
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}

@@ -11,6 +11,7 @@ import pytest
 from django.apps import apps
 from django.core import mail
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts import sign_in_links, tokens
@@ -108,6 +109,22 @@ def test_tokens_of_links_and_invitations_are_not_stored(
     assert invitation[1] not in dump
     assert link not in dump
     assert link.partition(".")[0] not in dump
+
+
+@pytest.mark.parametrize(
+    "url_name",
+    ["sign_in_link", "invitation", "account_confirm_email", "account_reset_password_from_key"],
+)
+def test_the_token_of_a_door_is_cut_from_every_line(url_name: str) -> None:
+    """The access log has the path of every page, and an invitation still works after it was looked at."""
+    token = tokens.make_one_time()
+    arguments = {"uidb36": "1", "key": token} if url_name == "account_reset_password_from_key" else {}
+    by_name = {"account_confirm_email": {"key": token}}.get(url_name, {"token": token})
+    path = reverse(url_name, kwargs=arguments or by_name)
+    record = logging.makeLogRecord({"name": "config.pages", "msg": "page %s", "args": (path,), "path": path})
+    for formatter in (observability.JsonLines(), observability.Text()):
+        assert token not in formatter.format(record)
+        assert "[redacted]" in formatter.format(record)
 
 
 def _dump() -> str:
