@@ -30,7 +30,7 @@ _ENTRY_COLUMNS = (
     *("calls", "input_tokens", "cached_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens"),
     *("provider_cost_nanousd", "billed_nanousd", "digest"),
 )
-_INSERT_ENTRIES = f"INSERT INTO billing_usageentry ({', '.join(_ENTRY_COLUMNS)}) VALUES "
+_INSERT_ENTRIES = f"INSERT INTO billing_usageentry ({', '.join(_ENTRY_COLUMNS)}) VALUES "  # noqa: S608  our own constants
 _ENTRY_VALUES = f"({', '.join(['%s'] * len(_ENTRY_COLUMNS))})"
 _ENTRIES_A_STATEMENT = 500
 
