@@ -171,6 +171,12 @@ def test_two_parts_that_are_almost_whole_are_both_rounded_up() -> None:
     assert (settled.input_cost_nanousd, settled.output_cost_nanousd, settled.provider_cost_nanousd) == (1, 1, 2)
 
 
+def test_a_published_sample_that_does_not_add_up_is_not_reproduced() -> None:
+    """45 tokens in and 180 out at $0.14 and $0.28 a million were published as $0.000027; they cost twice that."""
+    row = make_row(rates=dict.fromkeys(("output", "reasoning", "audio_output"), 280_000_000) | {"input": 140_000_000})
+    assert settlement.settle(Usage(input_tokens=45, output_tokens=180), row).provider_cost_nanousd == 56_700
+
+
 def test_an_estimate_is_the_cost_by_the_other_row() -> None:
     usage = Usage(input_tokens=1_000, cached_read_tokens=500, output_tokens=10)
     assert settlement.estimate(usage, make_row(rates={"output": 10_000_000_000})) == 500_000 + 50_000 + 100_000
