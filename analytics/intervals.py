@@ -19,6 +19,25 @@ TOKENS = "tokens"
 USD = "usd"
 DURATION = "duration"
 
+# What `cells` gives, by name; empty cells where a side was too small to test.
+COLUMNS = (
+    "calls_control",
+    "calls_treatment",
+    "units_control",
+    "units_treatment",
+    "mean_control",
+    "mean_treatment",
+    "value",
+    "lower",
+    "upper",
+    "p_value",
+    "anytime_lower",
+    "anytime_upper",
+    "anytime_p_value",
+    "relative",
+    "relative_lower",
+    "relative_upper",
+)
 WIDTH = 160  # of the drawing, in its own units
 _MINUS = "\u2212"
 
@@ -54,6 +73,11 @@ class Shown:
 def restored(stored: dict[str, Any]) -> Effect:
     """Return the effect that a job stored as JSON."""
     return Effect(**(stored | {"scale": Scale(stored["scale"])}))
+
+
+def cells(stored: dict[str, Any] | None) -> list[float | int | None]:
+    """Return the numbers of a stored effect in the order of COLUMNS, unrounded."""
+    return [None if stored is None else stored[name] for name in COLUMNS]
 
 
 def shown(effect: Effect, *, unit: str, margin: float | None) -> Shown:

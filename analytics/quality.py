@@ -35,6 +35,7 @@ NOT_ENOUGH_DATA = "not_enough_data"
 FAMILY_ALPHA = 0.01  # one false alarm in a hundred route changes
 MIN_UNITS = 30  # conversations on each side, below which the normal approximations are not trusted
 MIN_CALLS = 50
+SMALL_EFFECT = 0.2  # of the scatter, where a scale has no unit of its own (Cohen 1988, "small")
 SPAN = dt.timedelta(days=7)
 SHORTEST_WINDOW = dt.timedelta(minutes=1)
 SETTLE = dt.timedelta(seconds=30)  # records travel from the spool to ClickHouse in seconds
@@ -43,7 +44,7 @@ LATE_FEEDBACK = dt.timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What is compared. `margin` is the smallest change that matters; None means a tenth of the scatter."""
+    """What is compared. `margin` is the smallest change that matters; None means a small effect."""
 
     name: str
     title: str
@@ -90,7 +91,7 @@ def signal_of(name: str) -> Signal:
 
 def margin_of(signal: Signal, effect: Effect) -> float:
     """Return the smallest change that matters, on the scale of the test."""
-    return signal.margin if signal.margin is not None else 0.1 * effect.spread
+    return signal.margin if signal.margin is not None else SMALL_EFFECT * effect.spread
 
 
 def window(

@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, StreamingHttpResponse
 
-Cell = str | int | None
+Cell = str | int | float | None
 
 # A spreadsheet runs a cell that begins so as a formula: OWASP, "CSV Injection".
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -25,6 +25,8 @@ def guarded(cell: Cell) -> str:
         return ""
     if isinstance(cell, int):
         return str(int(cell))
+    if isinstance(cell, float):
+        return repr(cell)
     return f"'{cell}" if cell.startswith(_FORMULA_STARTS) else cell
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts import access, roles
 from accounts.models import Organization
 from analytics import evaluation, experiments, intervals, money
+from analytics.exports import csv
 from analytics.intervals import Shown
 from analytics.log_query import LogQuery
 from analytics.models import Experiment, ExperimentEvaluation
@@ -23,7 +24,7 @@ from analytics.timerange import TimeRange
 # verdict -> (words, tone of the badge)
 _VERDICTS = {
     evaluation.SHIP_TREATMENT: ("Ship the treatment", "positive"),
-    evaluation.KEEP_CONTROL: ("Keep the control", "danger"),
+    evaluation.KEEP_CONTROL: ("Keep the control", "warning"),
     evaluation.TRADE_OFF: ("A trade-off", "warning"),
     evaluation.NO_DIFFERENCE: ("No difference that matters", ""),
     evaluation.NO_DIFFERENCE_YET: ("No difference seen yet", ""),
@@ -123,6 +124,20 @@ def detail(request: access.MemberRequest, organization: Organization, experiment
             "metrics": [_metric(experiment, metric) for metric in result["metrics"]],
         }
     return render(request, "analytics/experiment_detail.html", context)
+
+
+@require_GET
+@access.organization_view(roles.VIEW_REQUESTS)
+def detail_csv(request: access.MemberRequest, organization: Organization, experiment_id: str) -> HttpResponseBase:
+    """Send the metrics of one experiment, unrounded."""
+    experiment = get_object_or_404(_experiments(organization), pk=experiment_id)
+    found = _evaluation(experiment)
+    rows = [
+        [metric["metric"], metric["outcome"], *intervals.cells(metric["effect"]), metric["p_value"]]
+        for metric in (found.result["metrics"] if found else ())
+    ]
+    header = ["metric", "treatment_is", *intervals.COLUMNS, "p_value_used"]
+    return csv.respond(request, filename=f"{experiment.pk}.csv", header=header, blocks=[rows])
 
 
 @require_POST

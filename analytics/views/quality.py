@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from django.core.paginator import Paginator
 from django.db.models import Prefetch, QuerySet
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, render
 from django.urls import NoReverseMatch, reverse
 from django.views.decorators.http import require_GET
@@ -16,6 +16,7 @@ from django.views.decorators.http import require_GET
 from accounts import access, roles
 from accounts.models import Organization
 from analytics import intervals, quality
+from analytics.exports import csv
 from analytics.intervals import Shown
 from analytics.log_query import LogQuery
 from analytics.models import QualityComparison, RouteChange
@@ -93,6 +94,34 @@ def change(request: access.MemberRequest, organization: Organization, change_id:
     """Show every comparison of one route change."""
     found = get_object_or_404(_changes(organization), pk=change_id)
     return render(request, "analytics/quality_change.html", {"card": _card(found)})
+
+
+@require_GET
+@access.organization_view(roles.VIEW_REQUESTS)
+def change_csv(request: access.MemberRequest, organization: Organization, change_id: str) -> HttpResponseBase:
+    """Send every comparison of one route change, unrounded."""
+    found = get_object_or_404(_changes(organization), pk=change_id)
+    header = [
+        "task_type",
+        "signal",
+        "verdict",
+        *intervals.COLUMNS,
+        "adjusted_p_value",
+        "start_at",
+        "boundary_at",
+        "end_at",
+    ]
+    rows = [
+        [
+            comparison.task_type,
+            comparison.signal,
+            comparison.verdict,
+            *intervals.cells(comparison.result["effect"]),
+            *(comparison.result[name] for name in ("adjusted_p_value", "start_at", "boundary_at", "end_at")),
+        ]
+        for comparison in found.comparisons.all()
+    ]
+    return csv.respond(request, filename=f"{found.pk}.csv", header=header, blocks=[rows])
 
 
 def _changes(organization: Organization) -> QuerySet[RouteChange]:

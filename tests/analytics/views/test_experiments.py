@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -84,6 +86,15 @@ def test_the_verdict_says_in_words_what_to_do(
     assert words in page_of(login(cast.victor), evaluated(make_experiment(cast), hits=hits, units=units))
 
 
+def test_the_csv_holds_the_metrics_unrounded(cast: Cast, login: Login):
+    experiment = evaluated(make_experiment(cast))
+    answer = login(cast.victor).get(reverse("experiment_csv", args=[cast.acme.slug, experiment.pk]))
+    rows = {row["metric"]: row for row in csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode()))}
+    assert rows.keys() == {metric.name for metric in evaluation.METRICS}
+    assert float(rows["success"]["value"]) == pytest.approx(-0.1)
+    assert rows["cost"]["value"] == ""  # no priced calls
+
+
 def test_the_list_shows_running_ones_first(cast: Cast, login: Login):
     make_experiment(cast, is_running=False, name="A draft")
     evaluated(make_experiment(cast, name="A running one"))
@@ -131,6 +142,7 @@ def test_visitors_strangers_and_wrong_roles_stay_out(cast: Cast, login: Login):
     reading = [
         reverse("experiments", args=[cast.acme.slug]),
         reverse("experiment", args=[cast.acme.slug, experiment.pk]),
+        reverse("experiment_csv", args=[cast.acme.slug, experiment.pk]),
     ]
     acting = [reverse(f"experiment_{name}", args=[cast.acme.slug, experiment.pk]) for name in ("start", "stop")]
     for url in reading:

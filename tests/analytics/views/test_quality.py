@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import csv
 import datetime as dt
+import io
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -66,13 +68,23 @@ def test_the_list_shows_what_moved_with_numbers_interval_and_verdict(cast: Cast,
 def test_the_detail_shows_every_comparison_and_leads_to_the_rows(cast: Cast, login: Login):
     change = compared(make_change(cast))
     page = login(cast.victor).get(reverse("quality_change", args=[cast.acme.slug, change.pk])).content.decode()
-    for words in ("Truncated answers", "Unchanged", "Answers that match their schema", "about 30 more calls"):
+    for words in ("Truncated answers", "Unchanged", "Answers that match their schema", "about 30 more such calls"):
         assert words in page
     link = next(part for part in page.split('"') if "signal=invalid_json" in part)
     query = parse_qs(urlsplit(link.replace("&amp;", "&")).query)
     assert query["task"] == ["chat"]
     assert query["workspace"] == [change.workspace_id]
     assert query["mode"] == ["live"]
+
+
+def test_the_csv_holds_the_numbers_unrounded(cast: Cast, login: Login):
+    change = compared(make_change(cast))
+    answer = login(cast.victor).get(reverse("quality_change_csv", args=[cast.acme.slug, change.pk]))
+    rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
+    found = {row["signal"]: row for row in rows}
+    assert len(rows) == change.comparisons.count()
+    assert float(found["json_validity"]["value"]) == pytest.approx(-0.18)
+    assert found["schema_validity"]["value"] == ""  # too little data on one side
 
 
 def test_without_a_route_change_the_page_says_what_to_do(cast: Cast, login: Login):
@@ -122,6 +134,7 @@ def test_visitors_strangers_and_wrong_roles_stay_out(cast: Cast, login: Login):
     for url in (
         reverse("quality", args=[cast.acme.slug]),
         reverse("quality_change", args=[cast.acme.slug, change.pk]),
+        reverse("quality_change_csv", args=[cast.acme.slug, change.pk]),
     ):
         assert Client().get(url).status_code == 302
         assert login(cast.charlie).get(url).status_code == 404
