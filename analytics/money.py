@@ -10,7 +10,7 @@ Money comes as an integer number of nano-US-dollars and never becomes a float. T
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 NANO = 1_000_000_000
 _UNKNOWN = "—"
@@ -32,14 +32,19 @@ def usd(nanousd: int | None) -> str:
     return f"{sign}${_fixed(rounded, places)}"
 
 
-def usd_exact(nanousd: int | None) -> str:
-    """Return an amount to its last digit."""
+def usd_exact(nanousd: int | None, places: int | None = None) -> str:
+    """Return an amount to its last digit; `places` gives it at least so many, so that a column lines up."""
     if nanousd is None:
         return _UNKNOWN
-    least = 2 if nanousd == 0 or abs(nanousd) >= NANO // 100 else 6
+    least = places or (2 if nanousd == 0 or abs(nanousd) >= NANO // 100 else 6)
     whole, fraction = divmod(abs(nanousd), NANO)
     digits = f"{fraction:09d}".rstrip("0").ljust(least, "0")
     return f"{'-' if nanousd < 0 else ''}${whole:,}.{digits}"
+
+
+def places(amounts: Iterable[int]) -> int:
+    """Return how many decimals the most precise of the amounts has, at least six."""
+    return max([6, *(len(f"{abs(amount) % NANO:09d}".rstrip("0")) for amount in amounts)])
 
 
 def decimal(nanousd: int | None) -> str:

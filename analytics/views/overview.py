@@ -183,15 +183,22 @@ def _tiles(
             before.saved_nanousd,
             [point.saved_nanousd for point in course],
             title=_saving_words(now, baseline),
-            note=f"against {baseline}" if baseline else "no baseline set",
+            note=f"vs {_short_name(now.baseline_models)}" if baseline else "no baseline set",
             higher_is_better=True,
         ),
     ]
 
 
+def _short_name(models: Sequence[str]) -> str:
+    first = models[0].rpartition("/")[2]
+    return first if len(models) == 1 else f"{first} and others"
+
+
 def _change_words(ratio: float | None, *, is_points: bool) -> str:
     if ratio is None:
         return ""
+    if abs(ratio) < 0.0005:
+        return "unchanged"
     return money.points(ratio) if is_points else money.signed_percent(ratio)
 
 

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 from accounts import roles
 from accounts.access import MemberRequest, organization_view
 from accounts.models import Organization
-from analytics import arithmetic, timerange
+from analytics import arithmetic, money, timerange
 from analytics.queries import requests as queries
 from analytics.request_log import UNPRICED, RequestLog
 from analytics.views import log_page
@@ -96,6 +96,7 @@ def _detail(organization: Organization, record: RequestLog) -> dict[str, Any]:
         "candidates": [_candidate(found, record) for found in _objects(receipt.get("candidates"))],
         "attempts": [_attempt(found, record) for found in _objects(receipt.get("attempts"))],
         "lines": lines,
+        "places": money.places([record.provider_cost_nanousd, *(line.cost_nanousd for line in lines)]),
         "cost_nanousd": cost,
         "saved_nanousd": saved,
         "plain_input_tokens": max(0, record.input_tokens - record.cached_read_tokens - record.cache_write_tokens),
