@@ -63,8 +63,8 @@ FROM
         is_test,
         $unit,
         count() AS calls,
-        countIf(is_fallback) AS fallback_calls,
-        {outcomes.sums_within_unit(outcomes.narrowed(_MEASURES, "NOT is_fallback"))},
+        countIf({outcomes.RESCUED}) AS fallback_calls,
+        {outcomes.sums_within_unit(outcomes.narrowed(_MEASURES, f"NOT {outcomes.RESCUED}"))},
         {outcomes.sums_within_unit(_OF_ALL_CALLS)}
     FROM request_logs FINAL
     WHERE {_EXPOSED}
@@ -105,7 +105,7 @@ FROM
     (
         SELECT request_id, experiment_arm, is_test, $unit
         FROM request_logs FINAL
-        WHERE {_EXPOSED} AND NOT is_fallback
+        WHERE {_EXPOSED} AND NOT {outcomes.RESCUED}
     ) AS calls
     INNER JOIN
     (

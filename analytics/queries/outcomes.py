@@ -51,7 +51,9 @@ class Measure:
 _ANSWERED = "error_class = ''"
 
 ERRORS = Measure("errors", "error_class != ''", "1")
-FALLBACKS = Measure("fallbacks", "is_fallback", "1")
+# Answered by a later attempt. A call whose every attempt failed is an error of the model that was asked first.
+RESCUED = "(is_fallback AND error_class = '')"
+FALLBACKS = Measure("fallbacks", RESCUED, "1")
 TRUNCATION = Measure("truncation", "ifNull(is_truncated, 0)", "isNotNull(is_truncated)")
 REFUSAL = Measure("refusal", "ifNull(is_refusal, 0)", "isNotNull(is_refusal)")
 JSON_VALIDITY = Measure("json_validity", "ifNull(is_json_valid, 0)", "isNotNull(is_json_valid)")

@@ -158,6 +158,18 @@ def test_calls_that_a_fallback_answered_are_counted_and_left_out(workspace: Work
 
 
 @pytest.mark.clickhouse
+def test_calls_whose_every_attempt_failed_are_failures_of_their_arm(workspace: Workspace, log_store: None):
+    experiment = make_experiment(workspace)
+    failed = sessions(experiment, 400, seed=13, is_fallback=1, attempts=2, error_class="UpstreamError")
+    request_logs.load(failed)
+    experiments.evaluate_due(now=NOW)
+    success = result(experiment, "success")["effect"]
+    assert success["calls_control"] + success["calls_treatment"] == len(failed)
+    assert success["mean_control"] == success["mean_treatment"] == 0.0
+    assert experiment.evaluation.result["fallback_calls"] == [0, 0]
+
+
+@pytest.mark.clickhouse
 def test_sessions_that_agree_with_themselves_are_not_counted_call_by_call(workspace: Workspace, log_store: None):
     experiment = make_experiment(workspace)
     rng = random.Random(8)
