@@ -64,8 +64,12 @@ def load_book(
     path = directory / f"prices-{version}-{digest}.json"
     rows = _read(path)
     if rows is None:
-        directory.mkdir(parents=True, exist_ok=True)
-        _replace(path, _flatten(references))
+        content = _flatten(references)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            _replace(path, content)
+        except OSError as error:
+            raise PricesUnavailable(f"Cannot write {path}: {error.strerror}. Make the directory writable.") from error
         rows = _read(path)
     if rows is None:
         raise PricesUnavailable(f"{path} was written but cannot be read as price rows.")
@@ -116,6 +120,10 @@ def _flatten(references: Sequence[dict[str, Any]]) -> bytes:
 def _replace(path: Path, content: bytes) -> None:
     # Several gateway processes may start at once: each writes a file of its own and the last rename wins.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    os.replace(name, path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.replace(name, path)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise

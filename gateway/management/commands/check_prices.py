@@ -21,7 +21,7 @@ import msgspec
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from analytics import request_log
+from analytics import request_log, spool
 from analytics.request_log import RequestLog
 from gateway import settlement
 from gateway.catalog import loader
@@ -217,18 +217,13 @@ def _read_records(path: Path) -> Iterator[RequestLog]:
     except OSError as error:
         raise CommandError(f"Cannot read {path}: {error.strerror}.") from error
     try:
-        lines = data.splitlines() if data[:1] == b"[" else _segment_lines(data)
+        # A record line begins with its request id.
+        lines = data.splitlines() if data.startswith(b'["') else spool.read_segment(data).lines("R")
         for line in lines:
             if line.strip():
                 yield request_log.decode(line)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, spool.DamagedSegment) as error:
         raise CommandError(f"{path} holds neither record lines nor a spool segment: {error}") from error
-
-
-def _segment_lines(data: bytes) -> list[bytes]:
-    from analytics import spool
-
-    return list(spool.read_segment(data).lines("R"))
 
 
 def _table(differences: Sequence[Difference]) -> str:

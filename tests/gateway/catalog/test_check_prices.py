@@ -12,7 +12,7 @@ import msgspec
 import pytest
 from django.core.management import CommandError, call_command
 
-from analytics import request_log
+from analytics import request_log, spool
 from analytics.request_log import RequestLog
 from gateway import settlement
 from gateway.catalog import loader
@@ -195,6 +195,19 @@ def test_the_command_reads_records_from_files(
     assert "2 costs of 66 models agree" in capsys.readouterr().out
 
 
+def test_the_command_reads_sealed_segments(book: PriceBook, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with_segment = spool.Writer(
+        tmp_path, segment_bytes=1_000_000, segment_seconds=60, columns={"R": request_log.COLUMNS}
+    )
+    record = make_record(book, _WRITES)
+    with_segment.record(record.request_id, request_log.encode(record))
+    sealed = with_segment.seal()
+    with_segment.close()
+    assert sealed is not None
+    call_command("check_prices", sample=1, records=[sealed])
+    assert "2 costs of 66 models agree" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("field", ["provider_cost_nanousd", "output_cost_nanousd"])
 def test_a_record_that_does_not_add_up_is_a_difference(
     book: PriceBook, tmp_path: Path, capsys: pytest.CaptureFixture[str], field: str
@@ -212,6 +225,7 @@ def test_a_file_that_holds_no_records_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     with pytest.raises(CommandError, match="Cannot read"):
         call_command("check_prices", sample=1, records=[path])
-    path.write_bytes(b"[1,2]\n")
-    with pytest.raises(CommandError, match="neither record lines nor a spool segment"):
-        call_command("check_prices", sample=1, records=[path])
+    for content in (b"[1,2]\n", b'["req_1",2]\n', b"", b"nothing of the kind"):
+        path.write_bytes(content)
+        with pytest.raises(CommandError, match="neither record lines nor a spool segment"):
+            call_command("check_prices", sample=1, records=[path])

@@ -94,6 +94,16 @@ def test_a_failure_to_flatten_says_why(tmp_path: Path, catalog: Catalog, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_directory_that_cannot_be_written_is_named(
+    tmp_path: Path, price_directory: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (made,) = price_directory.glob("*.json")
+    monkeypatch.setattr(loader, "_flatten", lambda _references: made.read_bytes())
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(loader.PricesUnavailable, match="Make the directory writable"):
+        loader.load_book(tmp_path / "file" / "prices", catalog=catalog)
+
+
 def test_the_serving_process_never_imports_genai_prices(tmp_path: Path) -> None:
     """60 MB and a second: only the flattening process may pay for it."""
     program = (
