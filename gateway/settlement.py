@@ -74,7 +74,7 @@ def settle(usage: Usage | None, row: PriceRow | None, key_source: str = MANAGED)
     plain = input_tokens - cached - written
     if (
         row is None
-        or not row.is_plain
+        or (not row.is_plain and _needs_care(usage, row))
         or usage.cache_write_1h_tokens
         or plain < 0
         or cached < 0
@@ -166,6 +166,16 @@ def usage_of(record: RequestLog, row: PriceRow) -> Usage:
 
 _PARTS: Final = ("input", "cached_read", "cache_write", "output")
 _Class = tuple[str, str, int, int]  # part, unit, units, nano-USD per million
+
+
+def _needs_care(usage: Usage, row: PriceRow) -> bool:
+    """Return whether the call used something that this row prices in a way of its own."""
+    return (
+        not row.has_output_price
+        or row.per_million_requests != 0
+        or (row.has_audio_price and (usage.audio_input_tokens != 0 or usage.audio_output_tokens != 0))
+        or (row.has_reasoning_price and usage.reasoning_tokens != 0)
+    )
 
 
 def _settle_carefully(usage: Usage, row: PriceRow | None, key_source: str) -> Settlement:

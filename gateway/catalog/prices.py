@@ -59,10 +59,12 @@ class PriceRow:
     tiers: tuple[tuple[int, Rates], ...]  # (above this many input tokens, rates), ascending
     per_million_requests: int
     has_output_price: bool
-    # derived, so that settlement need not look: see `make_row`
+    # derived, so that settlement need not look: see `from_document`
     price_version: str
     first_tier: int
-    is_plain: bool
+    has_audio_price: bool
+    has_reasoning_price: bool
+    is_plain: bool  # nothing but input, cached, written and output tokens is priced apart
 
     def rates_for(self, input_tokens: int) -> Rates:
         """Return the prices that apply to a prompt of this length."""
@@ -98,6 +100,11 @@ def from_document(document: Mapping[str, Any]) -> PriceRow:
     facts = {key: document[key] for key in _FACTS}
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
     every = (rates, *(prices for _, prices in tiers))
+    has_audio_price = any(
+        r.audio_input != r.input or r.cached_audio_read != r.cached_read or r.audio_output != r.output for r in every
+    )
+    has_reasoning_price = any(r.reasoning != r.output for r in every)
+    is_by_token = bool(document["has_output_price"]) and not document["per_million_requests"]
     return PriceRow(
         **{
             **facts,
@@ -107,17 +114,9 @@ def from_document(document: Mapping[str, Any]) -> PriceRow:
         },
         price_version=f"pv_{digest[:16]}",
         first_tier=tiers[0][0] if tiers else _ALWAYS,
-        is_plain=(
-            bool(document["has_output_price"])
-            and not document["per_million_requests"]
-            and all(
-                r.audio_input == r.input
-                and r.cached_audio_read == r.cached_read
-                and r.reasoning == r.output
-                and r.audio_output == r.output
-                for r in every
-            )
-        ),
+        has_audio_price=has_audio_price,
+        has_reasoning_price=has_reasoning_price,
+        is_plain=is_by_token and not has_audio_price and not has_reasoning_price,
     )
 
 

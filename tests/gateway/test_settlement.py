@@ -246,12 +246,11 @@ def test_lines_parts_and_total_always_add_up(usage: Usage, row: PriceRow) -> Non
 def test_the_fast_way_and_the_careful_way_agree(read: int, output: int, base: dict[str, int]) -> None:
     plain = {**base, "audio_input": base["input"], "cached_audio_read": base["cached_read"]}
     plain |= dict.fromkeys(("reasoning", "audio_output"), base["output"])
-    row = make_row(rates=plain)
-    usage = Usage(input_tokens=read, output_tokens=output)
-    assert row.is_plain
-    fast = settlement.settle(usage, row)
-    careful = settlement._settle_carefully(usage, row, MANAGED)
-    assert fast == careful
+    assert make_row(rates=plain).is_plain
+    usage = Usage(input_tokens=read, cached_read_tokens=read // 3, cache_write_tokens=read // 5, output_tokens=output)
+    for row in (make_row(rates=plain), make_row(rates=base)):
+        for used in (usage, Usage(input_tokens=read, output_tokens=output)):
+            assert settlement.settle(used, row) == settlement._settle_carefully(used, row, MANAGED)
 
 
 @pytest.mark.parametrize(
