@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from django.db import DatabaseError, close_old_connections
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from accounts.models import ApiKey, Organization, Workspace
 from analytics.models import Experiment
@@ -94,7 +94,7 @@ class Snapshot:
         workspaces |= set(RoutingPolicy.objects.filter(created_at__gte=since).values_list("workspace_id", flat=True))
         workspaces |= set(Experiment.objects.filter(changed_at__gte=since).values_list("workspace_id", flat=True))
         changed = ApiKey.objects.filter(Q(changed_at__gte=since) | Q(workspace_id__in=workspaces))
-        for digest, key in _snapshots(changed):
+        for digest, key in read(changed):
             self._unknown.pop(digest, None)
             if digest in self.keys:
                 self.keys[digest] = key
@@ -118,7 +118,7 @@ class Snapshot:
     def _load_one(self, digest: bytes) -> KeySnapshot | None:
         close_old_connections()
         try:
-            for _, key in _snapshots(ApiKey.objects.filter(sha256=digest.hex())):
+            for _, key in read(ApiKey.objects.filter(sha256=digest.hex())):
                 return key
             return None
         finally:
@@ -135,8 +135,9 @@ class Snapshot:
                 logger.exception("Keys and policies could not be refreshed.")
 
 
-def _snapshots(keys: object) -> Iterable[tuple[bytes, KeySnapshot]]:
-    rows = list(keys.select_related("workspace"))  # type: ignore[attr-defined]
+def read(keys: QuerySet[ApiKey]) -> Iterable[tuple[bytes, KeySnapshot]]:
+    """Yield digest and snapshot of the given keys as the database has them now."""
+    rows = list(keys.select_related("workspace"))
     workspace_ids = {row.workspace_id for row in rows}
     policies = _policies(workspace_ids)
     experiments = _experiments(workspace_ids)

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts import organizations, users
 from config import bootstrap, env, serving
+from config.demo import load
 from gateway.providers import registry
 
 
@@ -39,10 +40,20 @@ class Command(BaseCommand):
             call_command("migrate", interactive=False, verbosity=0)
             call_command("migrate_clickhouse", verbosity=0)
             first = _first_owner()
-            if not serving.serve("config.asgi:application", on=listener, on_ready=lambda: self._say_ready(first)):
-                raise CommandError("The server did not start; the reason is above.")
+            traffic = _demo(demo, first)
 
-    def _say_ready(self, first: bootstrap.FirstOwner) -> None:
+            def on_ready() -> None:
+                self._say_ready(first, is_loading=traffic is not None)
+                if traffic is not None:
+                    traffic.start()
+
+            is_clean = serving.serve("config.asgi:application", on=listener, on_ready=on_ready)
+            if traffic is not None and is_clean:
+                traffic.stop()
+        if not is_clean:
+            raise CommandError("The server did not start; the reason is above.")
+
+    def _say_ready(self, first: bootstrap.FirstOwner, *, is_loading: bool) -> None:
         key = first.api_key or "shown at the first start; make another under Keys"
         answered_by = "your provider answers" if first.has_provider else "the simulator answers, nothing is billed"
         self.stdout.write(
@@ -56,6 +67,8 @@ class Command(BaseCommand):
 
 """
         )
+        if is_loading:
+            self.stdout.write("  The demo organization fills while you look; remove it in its settings.\n")
         self.stdout.flush()
 
 
@@ -72,6 +85,14 @@ def _first_owner() -> bootstrap.FirstOwner:
         )
     except (users.InvalidEmail, organizations.InvalidOrganization, registry.ProviderMisconfigured) as error:
         raise CommandError(str(error)) from error
+
+
+def _demo(size: str, first: bootstrap.FirstOwner) -> load.DemoLoad | None:
+    """Return what loads the demo, None when none is wanted or it was made before."""
+    mark = settings.DATA_DIR / f"demo-{size}"
+    if size == "none" or mark.exists():
+        return None
+    return load.DemoLoad(owner_email=first.owner_email, size=load.SIZES[size], mark=mark)
 
 
 def _only_one(data_dir: Path) -> IO[str]:
