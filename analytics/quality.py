@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -35,6 +36,8 @@ NOT_ENOUGH_DATA = "not_enough_data"
 FAMILY_ALPHA = 0.01  # one false alarm in a hundred route changes
 MIN_UNITS = 30  # conversations on each side, below which the normal approximations are not trusted
 MIN_CALLS = 50
+MAX_TASK_TYPES = 20
+MAX_FEEDBACK_NAMES = 3
 SMALL_EFFECT = 0.2  # of the scatter, where a scale has no unit of its own (Cohen 1988, "small")
 SPAN = dt.timedelta(days=7)
 SHORTEST_WINDOW = dt.timedelta(minutes=1)
@@ -123,9 +126,8 @@ def judge(rows: Sequence[SignalRow], *, alpha: float = FAMILY_ALPHA) -> list[Fin
     """
     is_test = all(row.is_test for row in rows)
     sides: dict[tuple[str, str], dict[bool, RatioSample]] = {}
-    for row in rows:
-        if row.is_test == is_test:
-            sides.setdefault((row.task_type, row.signal), {})[row.is_after] = row.sample
+    for row in _most_frequent([row for row in rows if row.is_test == is_test]):
+        sides.setdefault((row.task_type, row.signal), {})[row.is_after] = row.sample
     nothing = RatioSample.of([])
     pairs = {key: (found.get(False, nothing), found.get(True, nothing)) for key, found in sides.items()}
     tested = {
@@ -138,6 +140,20 @@ def judge(rows: Sequence[SignalRow], *, alpha: float = FAMILY_ALPHA) -> list[Fin
         _finding(key, pairs[key], tested.get(key), adjusted.get(key), alpha=alpha, is_test=is_test)
         for key in sorted(pairs, key=lambda key: (key[0], ORDER.get(key[1], len(ORDER)), key[1]))
     ]
+
+
+def _most_frequent(rows: Sequence[SignalRow]) -> list[SignalRow]:
+    """Leave out rare task types and rare feedback names: every further comparison costs the others certainty."""
+    task_types: Counter[str] = Counter()
+    names: Counter[str] = Counter()
+    for row in rows:
+        calls = int(row.sample.denominator)
+        task_types[row.task_type] += calls
+        if row.signal not in _BY_NAME:
+            names[row.signal] += calls
+    kept_types = {task_type for task_type, _ in task_types.most_common(MAX_TASK_TYPES)}
+    kept_names = {name for name, _ in names.most_common(MAX_FEEDBACK_NAMES)}
+    return [row for row in rows if row.task_type in kept_types and (row.signal in _BY_NAME or row.signal in kept_names)]
 
 
 def _finding(

@@ -19,6 +19,9 @@ __all__ = ["FEEDBACK", "SignalRow", "StoreError", "Window", "signals"]
 
 FEEDBACK = "feedback"
 
+# Clients name task types and feedback freely; one that names every call anew must not fill memory.
+_MOST_ROWS = 2000
+
 _MEASURES = (
     outcomes.LENGTH,
     outcomes.TOOL_CALL_VALIDITY,
@@ -69,13 +72,15 @@ FROM
         is_test,
         started_at >= fromUnixTimestamp64Micro({{boundary_us:Int64}}, 'UTC') AS is_after,
         multiIf(session != '', session, agent_run != '', agent_run, request_id) AS unit,
+        count() AS calls,
         {outcomes.sums_within_unit(_MEASURES)}
     FROM request_logs FINAL
     WHERE {_AFFECTED}
     GROUP BY task_type, is_test, is_after, unit
 )
 GROUP BY task_type, is_test, is_after
-ORDER BY task_type, is_test, is_after
+ORDER BY sum(calls) DESC, task_type, is_test, is_after
+LIMIT {{most_rows:UInt32}}
 """
 
 _FEEDBACK = f"""
@@ -121,7 +126,8 @@ FROM
     GROUP BY task_type, is_test, is_after, unit, name
 )
 GROUP BY task_type, is_test, is_after, name
-ORDER BY task_type, is_test, is_after, name
+ORDER BY sum(value_count) DESC, task_type, is_test, is_after, name
+LIMIT {{most_rows:UInt32}}
 """
 
 
@@ -154,6 +160,7 @@ def signals(
         "except_task_types": list(except_task_types),
         "with_pinned": int(with_pinned),
         "with_experiments": int(with_experiments),
+        "most_rows": _MOST_ROWS,
     }
     rows = [*_measured(client.query(_SIDES, parameters))]
     for found_type, is_test, is_after, name, *sums in client.query(_FEEDBACK, parameters):

@@ -19,7 +19,7 @@ WHERE organization_id = {{organization_id:String}}
     AND request_id = {{request_id:String}}
 ORDER BY started_at, request_id
 LIMIT 1
-"""  # noqa: S608 - column names of our own record, no input
+"""
 
 
 def find(*, organization_id: str, request_id: str, started_us: int) -> RequestLog | None:

@@ -239,6 +239,25 @@ def test_live_traffic_decides_where_there_is_any():
     assert quality.judge([*test_only, *live])[0].verdict == quality.UNCHANGED
 
 
+def test_only_the_most_frequent_task_types_and_feedback_names_are_compared():
+    def row(task_type: str, signal: str, calls: int, *, is_after: bool) -> SignalRow:
+        return SignalRow(task_type, False, is_after, signal, RatioSample.of([(1, 1)] * calls))
+
+    rows = [
+        row(f"task-{number}", signal, 10 + number, is_after=is_after)
+        for number in range(30)
+        for signal in ("json_validity", f"feedback:name-{number}")
+        for is_after in (False, True)
+    ]
+    found = quality.judge(rows)
+    assert {finding.task_type for finding in found} == {f"task-{number}" for number in range(10, 30)}
+    assert {finding.signal for finding in found if finding.signal.startswith("feedback")} == {
+        "feedback:name-27",
+        "feedback:name-28",
+        "feedback:name-29",
+    }
+
+
 def test_without_any_calls_nothing_is_found():
     assert quality.judge([]) == []
 
