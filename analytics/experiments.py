@@ -193,15 +193,18 @@ def evaluate(experiment: Experiment, *, now: dt.datetime) -> ExperimentEvaluatio
 
 
 def evaluate_due(*, now: dt.datetime) -> int:
-    """Evaluate every running experiment, and stopped ones until late feedback is in; return how many were.
+    """Evaluate the experiments that are due; return how many were.
 
-    One that cannot be evaluated is logged and does not keep the others from it.
+    A running one is evaluated every minute at first and every ten minutes after a day; a stopped one once its last
+    calls are in, then hourly until late feedback is in. One that cannot be evaluated is logged and does not keep the others from it.
     """
     due = Experiment.objects.filter(
         Q(state=Experiment.State.RUNNING) | Q(state=Experiment.State.STOPPED, stopped_at__gte=now - LATE_FEEDBACK)
     )
     done = 0
-    for experiment in due.order_by("id"):
+    for experiment in due.select_related("evaluation").order_by("id"):
+        if not _is_due(experiment, now=now):
+            continue
         try:
             evaluate(experiment, now=now)
         except experiment_queries.StoreError:
@@ -209,6 +212,17 @@ def evaluate_due(*, now: dt.datetime) -> int:
             continue
         done += 1
     return done
+
+
+def _is_due(experiment: Experiment, *, now: dt.datetime) -> bool:
+    evaluated = getattr(experiment, "evaluation", None)
+    if evaluated is None or experiment.started_at is None:
+        return True
+    if experiment.stopped_at is not None:
+        settled_at = experiment.stopped_at + SETTLE
+        return evaluated.computed_at < settled_at <= now or now - evaluated.computed_at >= dt.timedelta(hours=1)
+    pause = min(dt.timedelta(minutes=10), (now - experiment.started_at) / 150)
+    return bool(now - evaluated.computed_at >= pause)
 
 
 def _stored(found: evaluation.Evaluation) -> dict[str, Any]:

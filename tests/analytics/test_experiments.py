@@ -235,10 +235,23 @@ def test_an_experiment_without_calls_is_evaluated_in_peace_and_evaluating_again_
 ):
     experiment = make_experiment(workspace)
     experiments.evaluate_due(now=NOW)
-    experiments.evaluate_due(now=NOW + dt.timedelta(minutes=1))
+    assert experiments.evaluate_due(now=NOW + dt.timedelta(minutes=1)) == 0
+    assert experiments.evaluate_due(now=NOW + dt.timedelta(minutes=10)) == 1
     found = ExperimentEvaluation.objects.get()
     assert (found.experiment, found.verdict) == (experiment, evaluation.NO_DIFFERENCE_YET)
     assert found.result["calls_missing"] == 2 * evaluation.MIN_UNITS
+
+
+@pytest.mark.clickhouse
+def test_a_stopped_experiment_is_evaluated_once_its_last_calls_are_in(workspace: Workspace, log_store: None):
+    experiment = make_experiment(workspace)
+    experiments.evaluate_due(now=NOW)
+    experiments.stop(experiment=experiment, stopped_by=None, actor=audit.SYSTEM, now=NOW)
+    request_logs.load(sessions(experiment, 60, seed=14))
+    assert experiments.evaluate_due(now=NOW + experiments.SETTLE) == 1
+    assert experiments.evaluate_due(now=NOW + experiments.SETTLE + dt.timedelta(minutes=1)) == 0
+    assert sum(experiment.evaluation.result["calls"]) > 60
+    assert experiments.evaluate_due(now=NOW + experiments.LATE_FEEDBACK + dt.timedelta(hours=2)) == 0
 
 
 def test_drafts_and_experiments_stopped_long_ago_are_not_evaluated(workspace: Workspace):
