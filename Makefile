@@ -15,9 +15,8 @@ DEVELOPMENT := $(VENV)/.development-installed
 FULL_DATABASE_URL ?= postgresql://postgres@127.0.0.1:5432/kairosroute
 FULL_REDIS_URL ?= redis://127.0.0.1:6379/15
 
-# `make faults` makes a database of its own there and empties that Redis database.
+# `make faults` makes a database of its own there; it starts a Redis and a ClickHouse server itself.
 FAULTS_POSTGRES_URL ?= postgresql://postgres@127.0.0.1:5432/postgres
-FAULTS_REDIS_URL ?= redis://127.0.0.1:6379/14
 FAULTS_ARGS ?=
 
 export PORT
@@ -58,9 +57,9 @@ conformance: $(DEVELOPMENT) ## Install the Node client and run the conformance t
 	cd tests/conformance/node && npm ci --no-audit --no-fund --ignore-scripts
 	$(BIN)/pytest -m conformance $(PYTEST_ARGS)
 
-faults: $(DEVELOPMENT) ## Kill gateway, worker and ClickHouse under load and count what was lost (about 6 minutes)
+faults: $(DEVELOPMENT) ## Kill gateway, worker and stores under load and count what was lost (5 minutes)
 	cd tests/clickhouse_server && npm ci --no-audit --no-fund --ignore-scripts
-	$(BIN)/python -m tests.faults --postgres $(FAULTS_POSTGRES_URL) --redis $(FAULTS_REDIS_URL) $(FAULTS_ARGS)
+	$(BIN)/python -m tests.faults --postgres $(FAULTS_POSTGRES_URL) $(FAULTS_ARGS)
 
 lock: $(VENV)/tools/bin/uv ## Resolve the dependencies anew and write uv.lock
 	$(UV) lock --upgrade

@@ -15,7 +15,7 @@ _JOURNAL_CAPACITY = 10_000
 _MARKER = re.compile(r"call-(\d{6})")
 
 
-def collect(stack: Stack, *, seen: Sequence[Seen], kills: Sequence[float]) -> Evidence:
+def collect(stack: Stack, *, seen: Sequence[Seen], kills: Sequence[float], calm_from: float) -> Evidence:
     """Return what everybody holds now; Django must be set up with the stack's environment.
 
     Raises:
@@ -27,6 +27,7 @@ def collect(stack: Stack, *, seen: Sequence[Seen], kills: Sequence[float]) -> Ev
         seen=seen,
         asked=_asked(stack),
         kills=kills,
+        calm_from=calm_from,
         recorded=_recorded(),
         posted=_posted(),
         dead_letters=DeadLetter.objects.count(),

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 import httpx
 
-WHOLE, REFUSED, CUT = "whole", "refused", "cut"
+WHOLE, REFUSED, FAILED, CUT = "whole", "refused", "failed", "cut"
 MODEL = "openai/gpt-4o-mini"
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One call as its client saw it: whole (a complete answer), refused (never begun, or an error), or cut."""
+    """One call as its client saw it: whole (a complete answer), refused (nobody there), failed (an error), or cut."""
 
     number: int
     started_at: float
@@ -79,7 +79,7 @@ class Load:
         except httpx.HTTPError:
             return CUT, request_id, status
         if status != 200:
-            return REFUSED, request_id, status
+            return FAILED, request_id, status
         return (WHOLE if _is_whole(text, is_stream=body["stream"] is True) else CUT), request_id, status
 
 

@@ -53,6 +53,22 @@ class Program:
         self.process.wait(timeout=10)
         return moment
 
+    def keep_up(self) -> bool:
+        """Start it again if it has ended, as every supervisor does; return whether that was needed."""
+        if self.process is None or self.process.poll() is None:
+            return False
+        self.start()
+        return True
+
+    def pause(self) -> None:
+        """Let it hang: its sockets stay open and nothing answers."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGCONT)
+
     def terminate(self, timeout: float = 40) -> int:
         """Ask it to end; return its exit code."""
         assert self.process is not None
@@ -61,22 +77,22 @@ class Program:
         return self.process.wait(timeout=timeout)
 
     def discard(self) -> None:
+        """Kill it if it runs."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
             self.process.wait(timeout=10)
 
 
 class Stack:
-    """Gateway, worker, ClickHouse and upstream over a database and a Redis number of their own."""
+    """Gateway, worker, Redis, ClickHouse and upstream of this run alone, and a database of its own in PostgreSQL."""
 
-    def __init__(self, directory: Path, *, postgres_url: str, redis_url: str, port: int) -> None:
+    def __init__(self, directory: Path, *, postgres_url: str, port: int) -> None:
         self.directory = directory
         self.spool = directory / "data" / "spool"
-        self.port, self.upstream_port = port, port + 1
+        self.port, self.upstream_port, self.redis_port = port, port + 1, port + 2
         self.clickhouse = ClickHouseServer(directory / "clickhouse")
         self._postgres_url = postgres_url
         self._database = f"kairos_faults_{os.getpid()}"
-        self._redis_url = redis_url
         self.environment = self._environment()
         python = sys.executable
         self.gateway = self._program("gateway", [python, "manage.py", "serve", "gateway"])
@@ -94,6 +110,10 @@ class Stack:
                 *["--latency-ms", "40", "--stream-chunk-delay-ms", "15", "--log-level", "warning"],
             ],
         )
+        self.redis = self._program(
+            "redis",
+            ["redis-server", "--bind", "127.0.0.1", "--port", str(self.redis_port), "--save", "", "--appendonly", "no"],
+        )
         self.api_key = ""
 
     def start(self) -> None:
@@ -102,11 +122,10 @@ class Stack:
         Raises:
             StackError: something does not come up.
         """
-        _keep_free(self.port)
-        _keep_free(self.upstream_port)
-        redis.Redis.from_url(self._redis_url).flushdb()
-        with psycopg.connect(self._postgres_url, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {self._database}")
+        for port in (self.port, self.upstream_port, self.redis_port):
+            _keep_free(port)
+        self._on_server(f"CREATE DATABASE {self._database}")
+        self.redis.start()
         self.clickhouse.start()
         self.upstream.start()
         self._manage("migrate", "--verbosity=0")
@@ -119,12 +138,23 @@ class Stack:
 
     def stop(self) -> None:
         """End and remove everything but the log files."""
-        for program in (self.gateway, self.worker, self.upstream):
+        for program in (self.gateway, self.worker, self.upstream, self.redis):
             program.discard()
         self.clickhouse.stop(signal.SIGKILL)
-        with psycopg.connect(self._postgres_url, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE IF EXISTS {self._database} WITH (FORCE)")
-        redis.Redis.from_url(self._redis_url).flushdb()
+        self._on_server(f"DROP DATABASE IF EXISTS {self._database} WITH (FORCE)")
+
+    def close_database(self) -> None:
+        """Let PostgreSQL end every session of the database and refuse new ones."""
+        self._on_server(f"ALTER DATABASE {self._database} ALLOW_CONNECTIONS false")
+        self._on_server(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self._database}'")
+
+    def open_database(self) -> None:
+        self._on_server(f"ALTER DATABASE {self._database} ALLOW_CONNECTIONS true")
+
+    def messages_in_hand(self) -> int:
+        """Return how many segments the worker has taken and not finished."""
+        count: object = redis.Redis(port=self.redis_port, socket_timeout=2).hlen("unacked")
+        return int(str(count))
 
     def wait_until_ready(self) -> None:
         """Return when the gateway takes calls."""
@@ -160,14 +190,20 @@ class Stack:
             "KAIROS_PROFILE": "full",
             "KAIROS_SECRET_KEY": "for-fault-tests-only",
             "KAIROS_DATA_DIR": str(self.directory / "data"),
+            # Many small segments and an impatient shipper: as much as possible is under way when something dies.
+            "KAIROS_SPOOL_SEGMENT_BYTES": "4096",
             "KAIROS_SEGMENT_REDELIVERY_SECONDS": "5",
             "KAIROS_PROVIDER_OPENAI_BASE_URL": f"http://127.0.0.1:{self.upstream_port}/v1",
             "KAIROS_PROVIDER_OPENAI_API_KEY": "upstream-key",
             "DATABASE_URL": urlunsplit(urlsplit(self._postgres_url)._replace(path=f"/{self._database}")),
-            "REDIS_URL": self._redis_url,
+            "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}/0",
             "CLICKHOUSE_URL": f"{self.clickhouse.url}/kairos",
             "PORT": str(self.port),
         }
+
+    def _on_server(self, statement: str) -> None:
+        with psycopg.connect(self._postgres_url, autocommit=True) as connection:
+            connection.execute(statement.encode())
 
     def _program(self, name: str, command: list[str]) -> Program:
         return Program(name, command, self.environment, self.directory / f"{name}.log")

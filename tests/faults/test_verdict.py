@@ -16,18 +16,20 @@ def recorded(number: int, state: str = "settled", status: int = 200) -> Recorded
 
 
 def make_evidence() -> Evidence:
-    """Three calls: one whole, one killed at second 10, one refused."""
-    rows = [recorded(1), recorded(2, "interrupted", 0)]
+    """Four calls: one whole, one killed at second 10, one refused, one whole while the gateway is left alone."""
+    rows = [recorded(1), recorded(2, "interrupted", 0), recorded(4)]
     return Evidence(
         seen=[
             Seen(1, 1.0, 2.0, WHOLE, "req_1", 200),
             Seen(2, 9.5, 10.1, CUT),
             Seen(3, 11.0, 11.1, REFUSED),
+            Seen(4, 21.0, 22.0, WHOLE, "req_4", 200),
         ],
-        asked=frozenset({1, 2}),
+        asked=frozenset({1, 2, 4}),
         kills=[10.0],
+        calm_from=20.0,
         recorded=rows,
-        posted=Posted(2, 200, 180, sum(request_log.digest(row.request_id) for row in rows) % 2**63),
+        posted=Posted(3, 300, 270, sum(request_log.digest(row.request_id) for row in rows) % 2**63),
     )
 
 
@@ -42,7 +44,7 @@ def test_a_run_in_which_everything_is_right_holds() -> None:
 @pytest.mark.parametrize(
     ("change", "claim"),
     [
-        ({"asked": frozenset({1, 2, 4})}, "every call in the upstream's journal has a record"),
+        ({"asked": frozenset({1, 2, 4, 5})}, "every call in the upstream's journal has a record"),
         ({"recorded": [recorded(1), recorded(2), replace(recorded(2), request_id="req_x")]}, "no call has two records"),
         ({"recorded": [recorded(1), recorded(2), recorded(2)]}, "no row stands twice"),
         (
@@ -52,10 +54,11 @@ def test_a_run_in_which_everything_is_right_holds() -> None:
         ({"recorded": [recorded(2)]}, "every completion that a client saw whole is settled"),
         ({"recorded": [replace(recorded(1), request_id="req_9")]}, "its record is the one that its receipt names"),
         ({"kills": [50.0]}, "only calls in flight at a kill are interrupted"),
-        ({"posted": Posted(3, 200, 180, 0)}, "the ledger counts the calls of the log store"),
-        ({"posted": Posted(2, 201, 180, 0)}, "the ledger bills what the log store shows"),
-        ({"posted": Posted(2, 200, 181, 0)}, "the ledger's provider cost is the log store's"),
-        ({"posted": Posted(2, 200, 180, 5)}, "the ledger and the log store hold the same calls (digest)"),
+        ({"calm_from": 11.0}, "no call fails because worker, stores or broker are away"),
+        ({"posted": Posted(4, 300, 270, 0)}, "the ledger counts the calls of the log store"),
+        ({"posted": Posted(3, 301, 270, 0)}, "the ledger bills what the log store shows"),
+        ({"posted": Posted(3, 300, 271, 0)}, "the ledger's provider cost is the log store's"),
+        ({"posted": Posted(3, 300, 270, 5)}, "the ledger and the log store hold the same calls (digest)"),
         ({"dead_letters": 1}, "nothing is left over (dead letters, unshipped or damaged segments)"),
         ({"unshipped_segments": 1}, "nothing is left over (dead letters, unshipped or damaged segments)"),
         ({"seen": []}, "every completion that a client saw whole is settled"),

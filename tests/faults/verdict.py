@@ -37,11 +37,13 @@ class Posted:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything that was seen. `asked` are the calls in the upstream's journal, `kills` the gateway's deaths."""
+    """Everything that was seen. `asked` are the calls in the upstream's journal, `kills` the gateway's deaths;
+    from `calm_from` on the gateway was left alone, whatever happened to the others."""
 
     seen: Sequence[Seen]
     asked: frozenset[int]
     kills: Sequence[float]
+    calm_from: float
     recorded: Sequence[Recorded]
     posted: Posted
     dead_letters: int = 0
@@ -70,6 +72,7 @@ def judge(evidence: Evidence) -> list[Finding]:
     by_number = {row.number: row for row in recorded}
     by_request_id = Counter(row.request_id for row in recorded)
     whole = [call for call in evidence.seen if call.outcome == WHOLE]
+    calm = [call for call in evidence.seen if call.started_at >= evidence.calm_from]
     in_flight = _in_flight_at_a_kill(evidence)
     interrupted = [row.number for row in recorded if row.state == request_log.INTERRUPTED]
     ids = {row.request_id: row for row in recorded}.values()
@@ -97,6 +100,11 @@ def judge(evidence: Evidence) -> list[Finding]:
             "only calls in flight at a kill are interrupted",
             len(recorded),
             sorted(number for number in interrupted if number not in in_flight),
+        ),
+        Finding(
+            "no call fails because worker, stores or broker are away",
+            len(calm),
+            [call.number for call in calm if call.outcome != WHOLE],
         ),
         Finding("the ledger counts the calls of the log store", len(ids), _difference(len(ids), posted.calls)),
         Finding(
