@@ -62,6 +62,16 @@ def refresh(*, now: Callable[[], datetime]) -> int:
     return computed
 
 
+def mark(*, start_at: datetime, end_at: datetime) -> int:
+    """Mark every hour of the window to be computed anew, and return how many; both ends are UTC hours."""
+    hours = sorted(rollup_queries.hours(start_at=start_at, end_at=end_at))
+    models.StaleHour.objects.bulk_create(
+        [models.StaleHour(organization_id=organization_id, hour_at=hour_at) for organization_id, hour_at in hours],
+        batch_size=500,
+    )
+    return len(hours)
+
+
 def pending() -> int:
     """Return how many marks wait."""
     return models.StaleHour.objects.count()

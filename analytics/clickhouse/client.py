@@ -31,6 +31,8 @@ MAX_EXECUTION_SECONDS = 30
 RECEIVE_TIMEOUT_SECONDS = MAX_EXECUTION_SECONDS + 5
 MAX_MEMORY_BYTES = 2 * 1024**3
 POOL_SIZE = 16
+# Times come back aware: a naive one would be taken for local time.
+TZ_MODE = "aware"
 
 Row = tuple[Any, ...]
 Settings = Mapping[str, str | int | float]
@@ -238,7 +240,7 @@ def _connect(address: Address) -> Client:
         if address.is_embedded:
             os.makedirs(address.path, exist_ok=True)
             _check_not_held(address.path)
-            return clickhouse_connect.get_client(dsn=f"chdb://{address.path}")
+            return clickhouse_connect.get_client(dsn=f"chdb://{address.path}", tz_mode=TZ_MODE)
         return _connect_server(address, address.database)
     except (ClickHouseError, OSError) as error:
         raise _translate(error) from error
@@ -281,6 +283,7 @@ def _connect_server(address: Address, database: str) -> Client:
         # Threads share the client; a server session would serialize them.
         autogenerate_session_id=False,
         query_retries=0,
+        tz_mode=TZ_MODE,
         pool_mgr=httputil.get_pool_manager(maxsize=POOL_SIZE, num_pools=2),
     )
 

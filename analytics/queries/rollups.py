@@ -103,3 +103,22 @@ def refresh(*, organization_id: str, hour_at: datetime, max_execution_seconds: i
         {"organization_id": organization_id, "hour_at": hour_at, "next_hour_at": hour_at + timedelta(hours=1)},
         settings={"max_execution_time": max_execution_seconds, "distributed_foreground_insert": 1},
     )
+
+
+# Of all organizations: an operator's rebuild asks, no page does. Rolled-up hours are asked too, so that one whose calls
+# are gone is emptied.
+SELECT_HOURS = """
+SELECT DISTINCT organization_id, toDateTime64(toStartOfHour(started_at), 0, 'UTC') AS hour_at
+FROM request_logs
+WHERE started_at >= {start_at:DateTime64(6, 'UTC')} AND started_at < {end_at:DateTime64(6, 'UTC')}
+UNION DISTINCT
+SELECT DISTINCT organization_id, hour_at
+FROM request_rollups
+WHERE hour_at >= {start_at:DateTime64(6, 'UTC')} AND hour_at < {end_at:DateTime64(6, 'UTC')}
+"""
+
+
+def hours(*, start_at: datetime, end_at: datetime) -> list[tuple[str, datetime]]:
+    """Return every organization and hour of the window that has calls or a roll-up."""
+    rows = client.query(SELECT_HOURS, {"start_at": start_at, "end_at": end_at})
+    return [(str(organization_id), hour_at) for organization_id, hour_at in rows]

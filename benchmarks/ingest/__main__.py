@@ -26,6 +26,8 @@ import psycopg
 from tests import stores
 
 DEPTH = 24  # messages that wait in Redis at a time
+STARTUP_SECONDS = 5  # imports; no message waits yet, so nothing of them is measured
+QUIET_SECONDS = 3  # after this long without progress, what a killed worker had taken is sent again
 START_US = 1_795_305_600_000_000  # 2026-11-22, UTC
 
 
@@ -44,6 +46,7 @@ def main() -> int:
     parser.add_argument("--segment-bytes", type=int, default=4 * 1024 * 1024)
     parser.add_argument("--core", type=int, default=0, help="the core that the worker is bound to")
     parser.add_argument("--threads", type=int, default=3, help="of the worker: one computes while others wait")
+    parser.add_argument("--kills", type=int, default=0, help="kill -9 the worker this many times on the way")
     parser.add_argument("--seed", type=int, default=20261122)
     parser.add_argument("--database-url", default="postgresql://postgres@127.0.0.1:5432/postgres")
     parser.add_argument("--redis-url", default="redis://127.0.0.1:6379/14")
@@ -111,20 +114,21 @@ def _run(arguments: argparse.Namespace, directory: Path, server: stores.ClickHou
         seed=arguments.seed,
     )
     print(f"{len(expected.segments):,} segments in {time.monotonic() - began:.0f} s. Loading …", file=sys.stderr)
-    worker = _start_worker(arguments.core, arguments.threads, directory)
+    worker = Worker(core=arguments.core, threads=arguments.threads, directory=directory)
     try:
-        before, server_before = _usage(worker.pid), _usage(_pid(server))
+        time.sleep(STARTUP_SECONDS)
+        before, server_before = worker.measure(), _usage(_pid(server))
         began = time.monotonic()
-        _publish(expected.segments, arguments.redis_url, worker)
+        _publish(expected.segments, arguments.redis_url, worker, arguments.kills)
         seconds = time.monotonic() - began
-        after, server_after = _usage(worker.pid), _usage(_pid(server))
+        after, server_after = worker.measure(), _usage(_pid(server))
     finally:
-        worker.terminate()
-        worker.wait(timeout=30)
+        worker.stop()
     rollup_seconds, buckets = _roll_up()
     checks = _check(expected)
     cpu = after.cpu_seconds - before.cpu_seconds
     rows: list[tuple[str, str]] = [
+        ("worker", f"{arguments.threads} threads on core {arguments.core}, killed {arguments.kills} times"),
         ("records", f"{expected.records:,}"),
         ("segments", f"{len(expected.segments):,} of {arguments.segment_bytes / 2**20:.0f} MiB"),
         ("records a second", f"{expected.records / seconds:,.0f}"),
@@ -145,52 +149,96 @@ def _run(arguments: argparse.Namespace, directory: Path, server: stores.ClickHou
     return 0 if all(value.startswith("exact") for _, value in checks) else 1
 
 
-def _start_worker(core: int, threads: int, directory: Path) -> subprocess.Popen[bytes]:
-    log = (directory / "worker.log").open("wb")
-    worker = subprocess.Popen(
-        [
-            *("taskset", "-c", str(core), sys.executable, "-m", "celery", "-A", "config.celery", "worker"),
-            *(
-                "--pool=threads",
-                f"--concurrency={threads}",
-                "-Q",
-                "segments",
-                "--loglevel=WARNING",
-                "--without-gossip",
-                "--without-mingle",
-            ),
-            *("--without-heartbeat", "-n", f"ingest-{os.getpid()}@%h"),
-        ],
-        stdout=log,
-        stderr=log,
-    )
-    time.sleep(5)  # imports; no message waits yet, so nothing of them is measured
-    if worker.poll() is not None:
-        raise RuntimeError((directory / "worker.log").read_text())
-    return worker
+class Worker:
+    """The Celery worker process, bound to one core; it can be killed and started again."""
+
+    def __init__(self, *, core: int, threads: int, directory: Path) -> None:
+        self.core, self.threads, self.log = core, threads, directory / "worker.log"
+        self.cpu_seconds = 0.0
+        self.peak_rss_mib = 0.0
+        self.process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *("taskset", "-c", str(self.core), sys.executable, "-m", "celery", "-A", "config.celery", "worker"),
+                    *("--pool=threads", f"--concurrency={self.threads}", "-Q", "segments", "--loglevel=WARNING"),
+                    *("--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"ingest-{os.getpid()}@%h"),
+                ],
+                stdout=log,
+                stderr=log,
+            )
+
+    def measure(self) -> Usage:
+        """Return what the processes so far have used together; the ones that were killed up to their end."""
+        assert self.process is not None
+        if self.process.poll() is not None:
+            raise RuntimeError(f"The worker ended: {self.log.read_text()[-2000:]}")
+        usage = _usage(self.process.pid)
+        return Usage(self.cpu_seconds + usage.cpu_seconds, max(self.peak_rss_mib, usage.peak_rss_mib))
+
+    def kill(self) -> None:
+        usage = self.measure()
+        self.cpu_seconds, self.peak_rss_mib = usage.cpu_seconds, usage.peak_rss_mib
+        self._end(signal.SIGKILL)
+        self.start()
+
+    def stop(self) -> None:
+        self._end(signal.SIGTERM)
+
+    def _end(self, sign: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(sign)
+        self.process.wait(timeout=60)
 
 
-def _publish(segments: list[tuple[str, Path, str]], redis_url: str, worker: subprocess.Popen[bytes]) -> None:
-    """Send every segment, a few ahead of the worker, and return when all are marked as loaded."""
+def _publish(segments: list[tuple[str, Path, str]], redis_url: str, worker: Worker, kills: int) -> None:
+    """Send every segment, a few ahead of the worker; send again what stays unmarked; return when all are marked.
+
+    `kills` times, evenly over the segments, the worker is killed in the middle of what it does and started again.
+    """
     import redis
 
-    from billing import models, tasks
+    from billing import models
 
     queue: Any = redis.Redis.from_url(redis_url)
     if queue.llen("segments"):
         raise RuntimeError(f"Messages of somebody else wait in {redis_url}; name another database.")
-    for segment_id, path, sha256 in segments:
+    every = len(segments) // (kills + 1)
+    for number, segment in enumerate(segments, start=1):
         while queue.llen("segments") >= DEPTH:
-            time.sleep(0.01)
-            if worker.poll() is not None:
-                raise RuntimeError("The worker ended.")
-        tasks.load_segment.apply_async(
-            kwargs={"segment_id": segment_id, "body": path.read_text(encoding="ascii"), "sha256": sha256}
-        )
-    while models.LoadedSegment.objects.count() < len(segments):
+            time.sleep(0.005)
+            worker.measure()
+        _send(segment)
+        if kills and number % every == 0 and number // every <= kills:
+            worker.kill()
+    loaded = moved_at = 0.0
+    while True:
+        count = models.LoadedSegment.objects.count()
+        if count == len(segments):
+            return
+        if count != loaded:
+            loaded, moved_at = count, time.monotonic()
+        elif kills and time.monotonic() - moved_at > QUIET_SECONDS and not queue.llen("segments"):
+            # What a killed worker had taken is sent again, as the gateway does for segments that stay unmarked.
+            marked = set(models.LoadedSegment.objects.values_list("segment_id", flat=True))
+            for segment in segments:
+                if segment[0] not in marked:
+                    _send(segment)
+            moved_at = time.monotonic()
         time.sleep(0.02)
-        if worker.poll() is not None:
-            raise RuntimeError("The worker ended.")
+        worker.measure()
+
+
+def _send(segment: tuple[str, Path, str]) -> None:
+    from billing import tasks
+
+    segment_id, path, sha256 = segment
+    tasks.load_segment.apply_async(
+        kwargs={"segment_id": segment_id, "body": path.read_text(encoding="ascii"), "sha256": sha256}
+    )
 
 
 def _roll_up() -> tuple[float, int]:

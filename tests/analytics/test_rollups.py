@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 
 from analytics import loader, models, rollups
 from analytics.clickhouse import client, errors
@@ -232,3 +233,31 @@ def test_any_history_of_deliveries_ends_with_exact_sums(clock: Clock) -> None:
             refresh(clock)
     refresh(clock)
     assert_exact()
+
+
+def test_a_rebuild_makes_good_what_stands_wrong_in_the_rollup(clock: Clock) -> None:
+    deliver([make_record(), make_record(started_us=NOON_US + 3 * ledger.HOUR_US)])
+    refresh(clock)
+    client.command("TRUNCATE TABLE request_rollups")
+    marked = rollups.mark(start_at=NOON - timedelta(days=1), end_at=NOON + timedelta(days=1))
+    assert marked == rollups.pending() == 2
+    refresh(clock)
+    assert_exact()
+
+
+def test_a_rebuild_empties_an_hour_whose_calls_are_gone(clock: Clock) -> None:
+    deliver([make_record()])
+    refresh(clock)
+    client.command("TRUNCATE TABLE request_logs")
+    rollups.mark(start_at=NOON, end_at=NOON + timedelta(hours=1))
+    refresh(clock)
+    assert client.query("SELECT count() FROM request_rollups FINAL") == [(0,)]
+
+
+def test_the_command_marks_the_last_days(capsys: pytest.CaptureFixture[str]) -> None:
+    now_us = int(datetime.now(UTC).timestamp() * 1_000_000)
+    deliver([make_record(started_us=now_us), make_record(started_us=now_us - 40 * ledger.DAY_US)])
+    models.StaleHour.objects.all().delete()
+    call_command("rebuild_rollups")
+    assert "Marked 1 hours" in capsys.readouterr().out
+    assert rollups.pending() == 1

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,10 @@ class TestStatements:
     def test_a_missing_column_is_no_fault_of_the_rows(self) -> None:
         with pytest.raises(errors.QueryRefused):
             client.insert_raw("request_logs", ["not_yet"], b"[1]", token="two")
+
+    def test_times_come_back_in_utc_and_say_so(self) -> None:
+        noon = datetime(2026, 11, 15, 12, tzinfo=UTC)
+        assert client.query("SELECT {t:DateTime64(6, 'UTC')}", {"t": noon}) == [(noon,)]
 
     def test_threads_share_the_client(self) -> None:
         answers: list[int] = []
