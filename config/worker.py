@@ -14,8 +14,10 @@ from pathlib import Path
 from celery.beat import Scheduler, Service
 from celery.worker import WorkController, state
 from django.conf import settings
+from django.db import DatabaseError, connection
 
 from config.celery import app
+from gateway import shipping
 
 # Loads and jobs mostly wait on ClickHouse or SQLite; more threads would only fight over one interpreter.
 CONCURRENCY = 2
@@ -84,7 +86,7 @@ class InProcessWorker:
             self._beat.stop()
         if self._worker_thread is None:
             return
-        _wait_until_shipped(settings.SPOOL_DIR, timeout_s=DRAIN_TIMEOUT_S)
+        _wait_until_loaded(settings.SPOOL_DIR, timeout_s=DRAIN_TIMEOUT_S)
         state.should_stop = 0  # type: ignore[assignment]  # an exit code, or None to run on
         deadline = time.monotonic() + STOP_TIMEOUT_S
         while self._worker_thread.is_alive() and time.monotonic() < deadline:
@@ -106,8 +108,19 @@ class InProcessWorker:
             dead.set()
 
 
-def _wait_until_shipped(spool_dir: Path, *, timeout_s: float) -> None:
-    """Return when no sealed segment waits, or after `timeout_s`: what is left loads at the next start."""
+def _wait_until_loaded(spool_dir: Path, *, timeout_s: float) -> None:
+    """Return when the ledger has every sealed segment, or after `timeout_s`: what is left loads at the next start.
+
+    The data plane has published them and is gone; whoever starts next finds the marks and deletes the files.
+    """
     deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline and any(spool_dir.glob("*.sealed")):
-        time.sleep(0.05)
+    try:
+        while time.monotonic() < deadline:
+            waiting = [path.stem for path in spool_dir.glob("*.sealed")]
+            if len(shipping.loaded_segments(waiting)) == len(waiting):
+                return
+            time.sleep(0.05)
+    except DatabaseError:
+        logger.warning("The ledger cannot be asked for the last segments; they are loaded at the next start.")
+    finally:
+        connection.close()

@@ -12,10 +12,13 @@ import pytest
 from celery import Task
 from django.conf import settings
 
+from billing.models import LoadedSegment
 from config import worker
 from config.celery import app
 
 DEADLINE_S = 15
+
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Jobs:
@@ -111,19 +114,22 @@ def test_stopping_waits_for_the_job_that_runs(jobs: Jobs, tmp_path: Path, monkey
     assert [text for text, _ in jobs.seen] == ["begun", "ended"]
 
 
-def test_stopping_waits_until_the_sealed_segments_are_loaded_but_not_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_loaded", [True, False])
+def test_stopping_waits_until_the_ledger_has_the_sealed_segments_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_loaded: bool
 ) -> None:
     monkeypatch.setattr(settings, "SPOOL_DIR", tmp_path)
-    monkeypatch.setattr(worker, "DRAIN_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(worker, "DRAIN_TIMEOUT_S", 1.5)
     (tmp_path / "a-00000001.sealed").touch()
+    if is_loaded:
+        LoadedSegment.objects.create(segment_id="a-00000001", records=1, sha256="0" * 64)
     found = worker.InProcessWorker()
     found.start()
     started = time.monotonic()
     found.stop()
+    elapsed = time.monotonic() - started
 
-    assert 0.3 <= time.monotonic() - started < 10
-    assert (tmp_path / "a-00000001.sealed").exists()
+    assert elapsed < 1.4 if is_loaded else 1.5 <= elapsed < 10
 
 
 def test_a_worker_that_dies_at_once_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
