@@ -196,7 +196,8 @@ def evaluate_due(*, now: dt.datetime) -> int:
     """Evaluate the experiments that are due; return how many were.
 
     A running one is evaluated every minute at first and every ten minutes after a day; a stopped one once its last
-    calls are in, then hourly until late feedback is in. One that cannot be evaluated is logged and does not keep the others from it.
+    calls are in, then hourly until late feedback is in. One that cannot be evaluated is logged and does not keep
+    the others from it.
     """
     due = Experiment.objects.filter(
         Q(state=Experiment.State.RUNNING) | Q(state=Experiment.State.STOPPED, stopped_at__gte=now - LATE_FEEDBACK)
@@ -215,14 +216,14 @@ def evaluate_due(*, now: dt.datetime) -> int:
 
 
 def _is_due(experiment: Experiment, *, now: dt.datetime) -> bool:
-    evaluated = getattr(experiment, "evaluation", None)
+    evaluated: ExperimentEvaluation | None = getattr(experiment, "evaluation", None)
     if evaluated is None or experiment.started_at is None:
         return True
     if experiment.stopped_at is not None:
         settled_at = experiment.stopped_at + SETTLE
         return evaluated.computed_at < settled_at <= now or now - evaluated.computed_at >= dt.timedelta(hours=1)
     pause = min(dt.timedelta(minutes=10), (now - experiment.started_at) / 150)
-    return bool(now - evaluated.computed_at >= pause)
+    return now - evaluated.computed_at >= pause
 
 
 def _stored(found: evaluation.Evaluation) -> dict[str, Any]:
