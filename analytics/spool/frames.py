@@ -21,8 +21,8 @@ VERSION = 1
 PREFIX_BYTES = 9
 
 _PREFIX = struct.Struct("<IIB")
-_LENGTHS = struct.Struct("<II")
 _KIND = re.compile(rb"[HIRCF]")
+_KIND_CRC = tuple(crc32(bytes([kind])) for kind in range(256))
 
 
 class DamagedSegment(Exception):
@@ -91,16 +91,19 @@ def scan(data: bytes) -> Frames:
     lie in it and no others. Text cannot pose as a frame there: a frame's length holds zero bytes, JSON text never does.
     """
     items: list[tuple[int, bytes]] = []
-    view = memoryview(data)
     size = len(data)
+    last = size - PREFIX_BYTES
     offset = damaged = 0
-    while offset < size:
-        frame_end = _frame_end(view, offset, size)
-        if frame_end:
-            items.append((data[offset + 8], data[offset + PREFIX_BYTES : frame_end]))
-            offset = frame_end
-            continue
-        following = _next_frame(data, view, offset + 1, size)
+    while offset <= last:
+        length, checksum, kind = _PREFIX.unpack_from(data, offset)
+        end = offset + 8 + length
+        if length and end <= size:
+            payload = data[offset + PREFIX_BYTES : end]
+            if crc32(payload, _KIND_CRC[kind]) == checksum:
+                items.append((kind, payload))
+                offset = end
+                continue
+        following = _next_frame(data, offset + 1)
         if not following:
             break
         damaged += following - offset
@@ -156,20 +159,13 @@ def request_id_of(line: bytes) -> str:
     return str(first)
 
 
-def _frame_end(view: memoryview, offset: int, size: int) -> int:
-    """Return where the frame at `offset` ends, 0 when there is no sound one."""
-    if offset + PREFIX_BYTES > size:
-        return 0
-    length, checksum = _LENGTHS.unpack_from(view, offset)
-    end: int = offset + 8 + length
-    if length == 0 or end > size or crc32(view[offset + 8 : end]) != checksum:
-        return 0
-    return end
-
-
-def _next_frame(data: bytes, view: memoryview, start: int, size: int) -> int:
+def _next_frame(data: bytes, start: int) -> int:
+    """Return where the next sound frame begins, 0 when there is none."""
+    size = len(data)
     for match in _KIND.finditer(data, start + 8):
         candidate = match.start() - 8
-        if _frame_end(view, candidate, size):
+        length, checksum, kind = _PREFIX.unpack_from(data, candidate)
+        end = candidate + 8 + length
+        if length and end <= size and crc32(data[candidate + PREFIX_BYTES : end], _KIND_CRC[kind]) == checksum:
             return candidate
     return 0
