@@ -11,6 +11,7 @@ urlpatterns = [
     path("organizations/new/", home.organization_new, name="organization_new"),
     path("accounts/link/<str:token>/", entrance.sign_in_link, name="sign_in_link"),
     path("accounts/invitations/<str:token>/", entrance.invitation, name="invitation"),
+    path("o/<slug:slug>/", home.organization_home, name="organization_home"),
     path("o/<slug:slug>/keys/", keys.keys, name="keys"),
     path("o/<slug:slug>/keys/new/", keys.key_create, name="key_create"),
     path("o/<slug:slug>/keys/<str:key_id>/rotate/", keys.key_rotate, name="key_rotate"),

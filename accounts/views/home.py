@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts import access, organizations
 from accounts.forms import OrganizationForm
+from accounts.models import Organization
 
 
 @require_GET
@@ -21,6 +22,13 @@ def home(request: HttpRequest) -> HttpResponseRedirect:
     if membership is None:
         return redirect("organization_new")
     return redirect("overview", membership.organization.slug)
+
+
+@require_GET
+@access.organization_view(None)
+def organization_home(request: access.MemberRequest, organization: Organization) -> HttpResponseRedirect:
+    """Lead from the bare address of an organization to its overview."""
+    return redirect("overview", organization.slug)
 
 
 @require_http_methods(["GET", "POST"])

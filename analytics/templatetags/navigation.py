@@ -45,7 +45,22 @@ _PAGES: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
     ),
 )
 # A page below another one keeps that one marked in the sidebar.
-_PARENTS = {"request_detail": "requests", "experiment": "experiments", "quality_change": "quality"}
+_PARENTS = {
+    "experiment": "experiments",
+    "quality_change": "quality",
+    "request_detail": "requests",
+    # These answer with the page itself: they show a new key or what was wrong.
+    "key_create": "keys",
+    "key_rotate": "keys",
+    "member_change_role": "members",
+    "member_invite": "members",
+    "member_remove": "members",
+    "organization_leave": "members",
+    "organization_rename": "settings",
+    "workspace_content": "settings",
+    "workspace_create": "settings",
+    "workspace_rename": "settings",
+}
 
 
 @dataclass(frozen=True, slots=True)

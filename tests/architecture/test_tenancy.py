@@ -100,6 +100,7 @@ EXAMPLES: dict[str, Example] = {
     "members": Example(),
     "onboarding": Example(),
     "onboarding_status": Example(),
+    "organization_home": Example(),
     "organization_leave": Example(),
     "organization_rename": Example(),
     "overview": Example(),

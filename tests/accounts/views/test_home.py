@@ -30,6 +30,25 @@ def test_the_organization_visited_last_is_opened(cast: Cast, login: Login) -> No
     assert login(cast.alice).get("/")["Location"] == "/o/second/overview/", "in another browser too"
 
 
+def test_the_bare_address_of_an_organization_leads_to_its_overview(cast: Cast, login: Login) -> None:
+    assert login(cast.finn).get("/o/acme/")["Location"] == "/o/acme/overview/"
+    assert login(cast.charlie).get("/o/acme/").status_code == 404
+    assert login(cast.finn).post("/o/acme/").status_code == 405
+
+
+def test_a_role_that_is_not_enough_is_told_so(cast: Cast, login: Login) -> None:
+    answer = login(cast.finn).get("/o/acme/keys/")
+    assert answer.status_code == 403
+    assert "Your role does not allow this. Ask an owner or admin of the organization." in answer.content.decode()
+
+
+def test_a_form_that_is_too_old_says_what_to_do(cast: Cast) -> None:
+    client = Client(enforce_csrf_checks=True)
+    answer = client.post("/accounts/login/", {"login": "bob@acme.example", "password": "x"})
+    assert answer.status_code == 403
+    assert "Go back, reload the page and send it again." in answer.content.decode()
+
+
 def test_one_without_an_organization_is_asked_to_make_one(db: None, login: Login) -> None:
     assert login(make_user()).get("/")["Location"] == NEW
 
