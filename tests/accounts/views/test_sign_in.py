@@ -128,8 +128,10 @@ def test_guessing_passwords_is_stopped(cast: Cast, client: Client) -> None:
 
 @pytest.mark.django_db
 def test_mass_sign_up_is_stopped(client: Client) -> None:
-    statuses = [_sign_up(Client(), f"robot{number}@example.com").status_code for number in range(21)]
-    assert statuses == [302] * 20 + [429]
+    answers = [_sign_up(Client(), f"robot{number}@example.com") for number in range(21)]
+    assert [answer.status_code for answer in answers] == [302] * 20 + [429]
+    assert "Too many attempts" in answers[-1].content.decode()
+    assert "css/app.css" in answers[-1].content.decode()
 
 
 def test_sign_out_needs_a_post(cast: Cast, client: Client) -> None:
