@@ -30,7 +30,7 @@ def judged(found: Exposure, primary_metric: str = "success") -> evaluation.Evalu
 
 
 def peeked(rng: random.Random, rates: tuple[float, float], *, looks: int, calls: int) -> str:
-    """Return the first verdict that settles the experiment, else the last. A session has one to five like-minded calls."""
+    """Return the first verdict that settles the experiment, else the last; a session has one to five calls."""
     grown = [NOTHING, NOTHING]
     verdict = ""
     for _ in range(looks):
