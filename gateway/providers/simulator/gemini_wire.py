@@ -5,6 +5,7 @@ Like `anthropic_wire`: the answer is made in OpenAI's shape and only changes its
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from gateway.providers.protocol import Usage
 
 Json = dict[str, Any]
 
+_UPPER = re.compile(r"[A-Z]")
 SIGNATURE = "c2ltdWxhdGVkLXNpZ25hdHVyZQ=="
 FINISH_REASONS = {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP", "content_filter": "SAFETY"}
 _CONFIG = {
@@ -41,47 +43,53 @@ def canonical(body: Mapping[str, Any]) -> Json:
     """Return a generateContent request as a canonical chat body."""
     made: Json = {"kairosroute_fault": body["kairosroute_fault"]} if "kairosroute_fault" in body else {}
     messages: list[Json] = []
-    system = body.get("systemInstruction")
+    system = _get(body, "systemInstruction")
     if isinstance(system, dict):
         messages.append({"role": "system", "content": _text(system.get("parts"))})
     for content in body.get("contents") or ():
         messages += _messages(content)
     made["messages"] = messages
-    config = body.get("generationConfig") or {}
-    made |= {ours: config[theirs] for theirs, ours in _CONFIG.items() if theirs in config}
-    if config.get("responseJsonSchema"):
-        schema = {"name": "answer", "schema": config["responseJsonSchema"]}
+    config = _get(body, "generationConfig") or {}
+    made |= {ours: value for theirs, ours in _CONFIG.items() if (value := _get(config, theirs)) is not None}
+    if _get(config, "responseJsonSchema"):
+        schema = {"name": "answer", "schema": _get(config, "responseJsonSchema")}
         made["response_format"] = {"type": "json_schema", "json_schema": schema}
-    elif config.get("responseMimeType") == "application/json":
+    elif _get(config, "responseMimeType") == "application/json":
         made["response_format"] = {"type": "json_object"}
-    thinking = config.get("thinkingConfig") or {}
-    if thinking.get("thinkingLevel"):
-        made["reasoning"] = {
-            "effort": thinking["thinkingLevel"].lower(),
-            "exclude": not thinking.get("includeThoughts"),
-        }
-    elif thinking.get("thinkingBudget"):
-        made["reasoning"] = {"max_tokens": thinking["thinkingBudget"], "exclude": not thinking.get("includeThoughts")}
-    declared = [one for tool in body.get("tools") or () for one in tool.get("functionDeclarations") or ()]
+    thinking = _get(config, "thinkingConfig")
+    is_hidden = not _get(thinking, "includeThoughts")
+    if _get(thinking, "thinkingLevel"):
+        made["reasoning"] = {"effort": _get(thinking, "thinkingLevel").lower(), "exclude": is_hidden}
+    elif _get(thinking, "thinkingBudget"):
+        made["reasoning"] = {"max_tokens": _get(thinking, "thinkingBudget"), "exclude": is_hidden}
+    declared = [one for tool in body.get("tools") or () for one in _get(tool, "functionDeclarations") or ()]
     if declared:
         made["tools"] = [
             {
                 "type": "function",
                 "function": {
                     "name": one.get("name", ""),
-                    "parameters": one.get("parametersJsonSchema") or one.get("parameters") or {},
+                    "parameters": _get(one, "parametersJsonSchema") or one.get("parameters") or {},
                 },
             }
             for one in declared
         ]
-    calling = (body.get("toolConfig") or {}).get("functionCallingConfig") or {}
-    names = calling.get("allowedFunctionNames") or []
+    calling = _get(_get(body, "toolConfig"), "functionCallingConfig") or {}
+    names = _get(calling, "allowedFunctionNames") or []
     if calling.get("mode") == "ANY":
         named = {"type": "function", "function": {"name": names[0]}} if len(names) == 1 else "required"
         made["tool_choice"] = named
     elif calling.get("mode"):
         made["tool_choice"] = calling["mode"].lower()
     return made
+
+
+def _get(fields: Any, name: str) -> Any:
+    """Return a field by its name or by that name in snake case: the API takes both, and Google's client mixes them."""
+    if not isinstance(fields, dict):
+        return None
+    found = fields.get(name)
+    return found if found is not None else fields.get(_UPPER.sub(lambda match: "_" + match[0].lower(), name))
 
 
 def _text(parts: Any) -> str:
@@ -92,20 +100,20 @@ def _messages(content: Mapping[str, Any]) -> list[Json]:
     parts = [part for part in content.get("parts") or () if isinstance(part, dict)]
     made: list[Json] = []
     for part in parts:
-        answered = part.get("functionResponse")
+        answered = _get(part, "functionResponse")
         if answered:
             text = orjson.dumps(answered.get("response")).decode()
             made.append({"role": "tool", "tool_call_id": answered.get("id") or answered.get("name"), "content": text})
     calls = []
     for part in parts:
-        call = part.get("functionCall")
+        call = _get(part, "functionCall")
         if call:
             arguments = orjson.dumps(call.get("args") or {}).decode()
             calls.append(shape.tool_call(call_id=call.get("id") or "", name=call.get("name", ""), arguments=arguments))
     pictures = [
         {"type": "image_url", "image_url": {"url": "data:"}}
         for part in parts
-        if part.get("inlineData") or part.get("fileData")
+        if _get(part, "inlineData") or _get(part, "fileData")
     ]
     text = _text(parts)
     if text or calls or pictures:
