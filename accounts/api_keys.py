@@ -121,19 +121,27 @@ def revoke(*, api_key: ApiKey, actor: audit.Actor, now: dt.datetime) -> None:
 
 
 def touch_last_used(used: Mapping[str, dt.datetime]) -> None:
-    """Note the last use of many keys, id → time. Late news never turns a newer time back.
+    """Note the last use of many keys, id → time, to the minute. Late news never turns a newer time back.
 
     `changed_at` stays: a use is no change that the data plane would have to read again.
     """
-    by_time: dict[dt.datetime, list[str]] = {}
+    by_minute: dict[dt.datetime, list[str]] = {}
     for key_id, at in used.items():
-        # Seconds are enough for a page, and they let thousands of keys share one statement.
-        by_time.setdefault(at.replace(microsecond=0), []).append(key_id)
-    for at, key_ids in by_time.items():
+        # Minutes are enough for a page, and a key in constant use is written once a minute.
+        by_minute.setdefault(at.replace(second=0, microsecond=0), []).append(key_id)
+    for at, key_ids in sorted(by_minute.items()):
         for start in range(0, len(key_ids), _TOUCHED_AT_ONCE):
-            ApiKey.objects.filter(
-                Q(last_used_at=None) | Q(last_used_at__lt=at), pk__in=key_ids[start : start + _TOUCHED_AT_ONCE]
-            ).update(last_used_at=at)
+            _touch(key_ids[start : start + _TOUCHED_AT_ONCE], at)
+
+
+def _touch(key_ids: list[str], at: dt.datetime) -> None:
+    older = ApiKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=at), pk__in=key_ids)
+    with transaction.atomic():
+        # Two workers that lock the same rows in different orders would wait for each other for ever. A row that
+        # another one holds is skipped: that one writes the same minute, or revokes the key.
+        free = list(older.select_for_update(skip_locked=True).values_list("pk", flat=True))
+        if free:
+            ApiKey.objects.filter(pk__in=free).update(last_used_at=at)
 
 
 def _insert(

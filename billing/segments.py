@@ -5,8 +5,12 @@ A crash anywhere leaves the segment unmarked and it is delivered again: ClickHou
 
 from __future__ import annotations
 
-from accounts import encryption
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from accounts import api_keys, encryption
 from analytics import loader, spool, stored_records
+from analytics.request_log import RequestLog
 from billing import ledger
 
 
@@ -30,6 +34,17 @@ def load(*, segment_id: str, body: str, sha256: str) -> bool:
         raise DamagedMessage(str(error)) from error
     if result.segment_id != segment_id:
         raise DamagedMessage("The segment's header names another segment.")
-    return ledger.post_segment(
+    is_new = ledger.post_segment(
         segment_id=segment_id, sha256=sha256, records=result.records, dead_letters=result.dead_letters
     )
+    if is_new:
+        api_keys.touch_last_used(_last_uses(result.records))
+    return is_new
+
+
+def _last_uses(records: Iterable[RequestLog]) -> dict[str, datetime]:
+    newest: dict[str, int] = {}
+    for record in records:
+        if record.started_us > newest.get(record.api_key_id, 0):
+            newest[record.api_key_id] = record.started_us
+    return {key_id: datetime.fromtimestamp(started_us / 1_000_000, UTC) for key_id, started_us in newest.items()}

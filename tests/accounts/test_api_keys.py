@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 
 import pytest
 from django.db import connection
@@ -125,16 +126,22 @@ def test_changes_move_changed_at_so_that_the_data_plane_notices() -> None:
 def test_last_use_is_noted_for_many_keys_without_moving_changed_at() -> None:
     keys = [make_api_key(make_workspace(make_organization())).api_key for _ in range(3)]
     at = dt.datetime(2026, 11, 22, 12, 0, 7, 999, tzinfo=dt.UTC)
-    with CaptureQueriesContext(
-        connection,
-    ) as queries:
-        api_keys.touch_last_used({keys[0].pk: at, keys[1].pk: at, "key_unknown": at})
-    assert len(queries) == 1
+    api_keys.touch_last_used({keys[0].pk: at, keys[1].pk: at, "key_unknown": at})
     for key in keys:
         before = key.changed_at
         key.refresh_from_db()
         assert key.changed_at == before
-    assert [key.last_used_at for key in keys] == [at.replace(microsecond=0)] * 2 + [None]
+    assert [key.last_used_at for key in keys] == [at.replace(second=0, microsecond=0)] * 2 + [None]
+
+
+def test_a_key_in_constant_use_is_written_once_a_minute() -> None:
+    keys = [make_api_key().api_key.pk for _ in range(3)]
+    api_keys.touch_last_used(dict.fromkeys(keys, NOW))
+    with CaptureQueriesContext(connection) as queries:
+        api_keys.touch_last_used(dict.fromkeys(keys, NOW + dt.timedelta(seconds=59)))
+    assert not [query for query in queries if query["sql"].startswith("UPDATE")]
+    api_keys.touch_last_used(dict.fromkeys(keys, NOW + dt.timedelta(seconds=60)))
+    assert set(ApiKey.objects.values_list("last_used_at", flat=True)) == {NOW + dt.timedelta(seconds=60)}
 
 
 def test_late_news_does_not_turn_the_last_use_back() -> None:
@@ -166,3 +173,26 @@ def test_the_trail_tells_what_happened_to_a_key_and_not_the_key() -> None:
     assert new.key not in told
     assert newer.key not in told
     assert new.api_key.sha256 not in told
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_note_the_same_keys_do_not_block_each_other() -> None:
+    keys = [make_api_key().api_key.pk for _ in range(20)]
+    failures: list[BaseException] = []
+
+    def work(order: list[str]) -> None:
+        try:
+            for minute in range(10):
+                api_keys.touch_last_used(dict.fromkeys(order, NOW + dt.timedelta(minutes=minute)))
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work, args=(order,)) for order in (keys, keys[::-1])]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert failures == []
+    assert set(ApiKey.objects.values_list("last_used_at", flat=True)) == {NOW + dt.timedelta(minutes=9)}
