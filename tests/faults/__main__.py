@@ -48,7 +48,7 @@ def main() -> int:
         print(f"The fault run cannot start: {reason}.", file=sys.stderr)
         return 2
     directory = Path(tempfile.mkdtemp(prefix="kairos-faults-"))
-    stack = Stack(directory, postgres_url=arguments.postgres, port=arguments.port)
+    stack = Stack(directory, postgres_url=arguments.postgres, port=arguments.port, sync_ms=arguments.sync_ms)
     os.environ.update(stack.environment)
     rng = random.Random(arguments.seed)
     diary = Diary()
@@ -202,6 +202,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60, help="how long ClickHouse is away")
     parser.add_argument("--clients", type=int, default=10, help="calls under way at a time")
     parser.add_argument("--rate", type=float, default=25, help="calls a second, about")
+    parser.add_argument("--sync-ms", type=int, default=50, help="the gateway's fdatasync interval, 0 awaits each")
     parser.add_argument("--seed", type=int, default=1, help="of the moments at which processes die")
     parser.add_argument("--port", type=int, default=8140, help="of the gateway; upstream and Redis take the next ones")
     parser.add_argument("--postgres", default="postgresql://postgres@127.0.0.1:5432/postgres")

@@ -86,12 +86,13 @@ class Program:
 class Stack:
     """Gateway, worker, Redis, ClickHouse and upstream of this run alone, and a database of its own in PostgreSQL."""
 
-    def __init__(self, directory: Path, *, postgres_url: str, port: int) -> None:
+    def __init__(self, directory: Path, *, postgres_url: str, port: int, sync_ms: int) -> None:
         self.directory = directory
         self.spool = directory / "data" / "spool"
         self.port, self.upstream_port, self.redis_port = port, port + 1, port + 2
         self.clickhouse = ClickHouseServer(directory / "clickhouse")
         self._postgres_url = postgres_url
+        self._sync_ms = sync_ms
         self._database = f"kairos_faults_{os.getpid()}"
         self.environment = self._environment()
         python = sys.executable
@@ -193,6 +194,7 @@ class Stack:
             # Many small segments and an impatient shipper: as much as possible is under way when something dies.
             "KAIROS_SPOOL_SEGMENT_BYTES": "4096",
             "KAIROS_SEGMENT_REDELIVERY_SECONDS": "5",
+            "KAIROS_SPOOL_SYNC_INTERVAL_MS": str(self._sync_ms),
             "KAIROS_PROVIDER_OPENAI_BASE_URL": f"http://127.0.0.1:{self.upstream_port}/v1",
             "KAIROS_PROVIDER_OPENAI_API_KEY": "upstream-key",
             "DATABASE_URL": urlunsplit(urlsplit(self._postgres_url)._replace(path=f"/{self._database}")),
