@@ -164,8 +164,15 @@ class Worker:
             self.process = subprocess.Popen(
                 [
                     *("taskset", "-c", str(self.core), sys.executable, "-m", "celery", "-A", "config.celery", "worker"),
-                    *("--pool=threads", f"--concurrency={self.threads}", "-Q", "segments", "--loglevel=WARNING"),
-                    *("--without-gossip", "--without-mingle", "--without-heartbeat", "-n", f"ingest-{os.getpid()}@%h"),
+                    *("--pool=threads", f"--concurrency={self.threads}", "--prefetch-multiplier=8", "-Q", "segments"),
+                    *(
+                        "--loglevel=WARNING",
+                        "--without-gossip",
+                        "--without-mingle",
+                        "--without-heartbeat",
+                        "-n",
+                        f"ingest-{os.getpid()}@%h",
+                    ),
                 ],
                 stdout=log,
                 stderr=log,
