@@ -8,6 +8,7 @@ import threading
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from pytest_django import DjangoAssertNumQueries
 
 from accounts import api_keys, audit, tokens
 from accounts.models import ApiKey, AuditEvent
@@ -152,7 +153,7 @@ def test_late_news_does_not_turn_the_last_use_back() -> None:
     assert key.last_used_at == NOW
 
 
-def test_no_uses_touch_nothing(django_assert_num_queries: type[CaptureQueriesContext]) -> None:
+def test_no_uses_touch_nothing(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     with django_assert_num_queries(0):
         api_keys.touch_last_used({})
 

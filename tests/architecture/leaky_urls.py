@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 
 from accounts import access, roles
 from accounts.models import ApiKey, Organization
@@ -21,7 +21,7 @@ def unscoped(request: access.MemberRequest, organization: Organization, key_id: 
     return HttpResponse(get_object_or_404(ApiKey, pk=key_id).name)
 
 
-urlpatterns = [
+urlpatterns: list[URLPattern | URLResolver] = [
     path("o/<slug:slug>/unguarded/", unguarded, name="unguarded"),
     path("o/<slug:slug>/", include([path("unscoped/<str:key_id>/", unscoped, name="unscoped")])),
 ]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from allauth.account.models import EmailAddress
 from django.utils import timezone
 
-from accounts import api_keys, audit, memberships, organizations, workspaces
+from accounts import api_keys, audit, memberships, organizations, tokens, workspaces
 from accounts.models import Membership, Organization, User, Workspace
 
 PASSWORD = "correct horse battery staple"
@@ -69,7 +69,7 @@ def make_api_key(
     workspace: Workspace | Organization | None = None,
     *,
     name: str = "support bot",
-    mode: api_keys.tokens.Mode = "live",
+    mode: tokens.Mode = "live",
     scopes: tuple[str, ...] = (),
     expires_at: dt.datetime | None = None,
     now: dt.datetime | None = None,

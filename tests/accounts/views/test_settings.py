@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 
 from accounts.models import AuditEvent, User, Workspace
@@ -125,7 +125,7 @@ def test_odd_limits_change_nothing(
     assert production.stores_content is False
 
 
-def _choose(client: Client, workspace: Workspace, **values: str) -> HttpResponse:
+def _choose(client: Client, workspace: Workspace, **values: str) -> Any:
     fields = {f"{workspace.pk}-{name}": value for name, value in values.items()}
     return client.post(f"{PAGE}workspaces/{workspace.pk}/content/", fields, follow=True)
 

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from allauth.account.models import EmailAddress
 from django.core import mail
-from django.http import HttpResponse
 from django.test import Client
 
 from accounts.models import AuditEvent, Organization, User
@@ -209,12 +208,12 @@ def test_every_page_of_ones_account_wears_our_frame(cast: Cast, client: Client, 
     assert "Menu:" not in page
 
 
-def _sign_up(client: Client, email: str, *, organization_name: str = "Acme") -> HttpResponse:
+def _sign_up(client: Client, email: str, *, organization_name: str = "Acme") -> Any:
     form = {"email": email, "organization_name": organization_name, "password1": PASSWORD}
     return client.post(SIGN_UP, form)
 
 
-def _sign_in(client: Client, email: str, password: str) -> HttpResponse:
+def _sign_in(client: Client, email: str, password: str) -> Any:
     return client.post(SIGN_IN, {"login": email, "password": password})
 
 
