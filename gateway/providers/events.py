@@ -5,6 +5,10 @@ What an event means belongs to the protocol's own reader. Wire format: WHATWG HT
 
 from __future__ import annotations
 
+from gateway.errors import UpstreamGarbage
+
+MAX_EVENT_BYTES = 32 * 1024 * 1024
+
 
 class EventSplitter:
     """Collects bytes and hands out blocks of whole events.
@@ -25,12 +29,18 @@ class EventSplitter:
         return self._has_cr or bool(self._tail)
 
     def feed(self, data: bytes) -> bytes:
-        """Return all events that are whole now, joined, each ending in a blank line; `b""` while none is."""
+        """Return all events that are whole now, joined, each ending in a blank line; `b""` while none is.
+
+        Raises:
+            UpstreamGarbage: one event is larger than `MAX_EVENT_BYTES`.
+        """
         if self._has_cr or b"\r" in data:
             data = self._unify(data)
         buffered = self._tail + data if self._tail else data
         end = buffered.rfind(b"\n\n")
         if end < 0:
+            if len(buffered) > MAX_EVENT_BYTES:  # a provider that never ends its event must not fill the memory
+                raise UpstreamGarbage("The provider sent an event that is too large.")
             self._tail = buffered
             return b""
         end += 2

@@ -24,7 +24,8 @@ from gateway.providers.protocol import ProviderError
 MESSAGE_LIMIT = 500
 
 _SECRET = re.compile(
-    r"\b(?:sk|pk|rk|kr|gsk|xai|key|api|tgp|fw|csk|nvapi|hf|AIza)[-_]?[A-Za-z0-9*_\-]{12,}|(?i:bearer)\s+\S+|AIza[\w\-]{10,}|\S*\*{4,}\S*"
+    r"\b(?:sk|pk|rk|kr|gsk|xai|tgp|fw|csk|nvapi|hf)[-_][\w.*-]{8,}"  # the prefixes of providers' keys, and ours
+    r"|\bAIza[\w-]{10,}|(?i:\bbearer)\s+\S+|(?i:\bapi[-_ ]?key)\s*[=:]\s*\S+|\S*\*{4,}\S*"
 )
 _SPACES = re.compile(r"[\x00-\x20\x7f]+")
 

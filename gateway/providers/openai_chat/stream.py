@@ -58,7 +58,13 @@ class ChatStreamReader:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield what became whole; see `protocol.StreamReader.feed`."""
         opening = self._opening
-        if opening and data.startswith(opening) and data.endswith(b"\n\n") and not self._splitter.is_holding:
+        if (
+            opening
+            and data.startswith(opening)
+            and data.endswith(b"\n\n")
+            and b'"tool_calls"' not in data  # their arguments are watched, so they are parsed
+            and not self._splitter.is_holding
+        ):
             if data.endswith(self._full_ending) and data.find(b"\n\n") == len(data) - 2:
                 return iter((self._our_opening + data[len(opening) :],))
             plain = self._plain(data)
@@ -138,6 +144,8 @@ class ChatStreamReader:
         head = self._our_head
         if "provider" not in chunk:  # OpenRouter's clients read who answered
             head += b',"provider":' + orjson.dumps(self._endpoint.provider)
+        if any(choice["finish_reason"] for choice in choices):
+            yield from self._close_calls()
         yield head + raw[opening.end(1) - len(opening[1]) if opening[1] else opening.end() :] + b"\n\n"
         if self.has_output and opening[1] and not self._opening:
             self._learn(raw, opening=opening, head=head)
@@ -158,6 +166,9 @@ class ChatStreamReader:
         content, calls = delta.get("content"), delta.get("tool_calls")
         if content or calls or delta.get("refusal") or delta.get("reasoning_content") or delta.get("reasoning"):
             self.has_output = True
+        for call in calls if isinstance(calls, list) else ():
+            if _is_golden_call(call):
+                self._watch(choice.get("index"), call)
         native = choice.get("finish_reason")
         if native:
             self._finish(str(choice.get("native_finish_reason") or native), str(native))
@@ -235,11 +246,14 @@ class ChatStreamReader:
                     del call[name]
             if function.get("name", "") is None:
                 del function["name"]
-            known = self._open_calls.setdefault((choice_index, call["index"]), [call.get("id"), False])
-            known[1] = known[1] or bool(arguments)
+            self._watch(choice_index, call)
             if call.get("id"):
-                known[0] = call["id"]
                 call.setdefault("type", "function")
+
+    def _watch(self, choice_index: Any, call: Json) -> None:
+        known = self._open_calls.setdefault((choice_index, call["index"]), ["", False])
+        known[0] = call.get("id") or known[0]
+        known[1] = known[1] or bool(call["function"].get("arguments"))
 
     def _index_of(self, choice_index: int, call_id: object, position: int) -> int:
         mine = [(key[1], known[0]) for key, known in self._open_calls.items() if key[0] == choice_index]

@@ -27,7 +27,7 @@ _WEATHER = {
     },
 }
 _ROOMS = {"type": "function", "function": {"name": "list_rooms"}}
-_params = pydantic.TypeAdapter(MessageCreateParams)
+_params: pydantic.TypeAdapter[Any] = pydantic.TypeAdapter(MessageCreateParams)
 
 
 def _request(body: dict[str, Any], *, model: str = MODERN, is_stream: bool = False) -> UpstreamRequest:

@@ -126,6 +126,7 @@ def test_keys_of_other_providers_are_hidden_too() -> None:
         "sk-...****wxyz",
     ):
         assert key not in _classified(400, {"error": {"message": f"key {key} is bad"}}).message
+    assert "secret1" not in _classified(400, {"error": {"message": "got api_key=secret1"}}).message
     assert "Bearer abc" not in _classified(400, {"error": {"message": "got Bearer abcdef"}}).message
 
 
@@ -144,3 +145,8 @@ def test_keys_of_other_providers_are_hidden_too() -> None:
 )
 def test_an_error_inside_a_stream_gets_its_status_from_its_words(error: object, error_class: str) -> None:
     assert failures.in_stream(error, provider="acme", api_key=_KEY).error_class == error_class
+
+
+def test_ordinary_words_are_left_alone() -> None:
+    text = "Unknown parameter: 'api_version_of_request'; keyword_arguments_given, risk-adjusted, skills_for_writing"
+    assert _classified(400, {"error": {"message": text}}).message == text

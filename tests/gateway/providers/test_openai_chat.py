@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import InvalidRequest
+from gateway.errors import InvalidRequest, UpstreamGarbage
 from gateway.providers.openai_chat import ADAPTER
 from gateway.providers.openai_chat.stream import ChatStreamReader
 from tests.fixtures.providers import API_KEY, cases, endpoint
@@ -166,6 +166,8 @@ def test_earlier_reasoning_goes_back_as_the_provider_takes_it(provider: str, kep
     [
         ("openai", {"reasoning_effort": "low"}, {"reasoning_effort": "low"}),
         ("openai", {"reasoning": {"effort": "high"}}, {"reasoning_effort": "high"}),
+        ("openai", {"reasoning_effort": "none"}, {"reasoning_effort": "none"}),
+        ("openai", {"reasoning": {"max_tokens": 3000}}, {"reasoning_effort": "low"}),
         ("openrouter", {"reasoning_effort": "high"}, {"reasoning": {"effort": "high"}}),
         ("openrouter", {"thinking": {"type": "enabled", "budget_tokens": 2000}}, {"reasoning": {"max_tokens": 2000}}),
         ("deepseek", {"reasoning_effort": "high"}, {"thinking": {"type": "enabled"}}),
@@ -238,3 +240,26 @@ def test_two_choices_are_both_read() -> None:
     second = events[2].replace(b'"index":0', b'"index":1').replace(b'"finish_reason":null', b'"finish_reason":"length"')
     list(reader.feed(second))
     assert reader.finish_reason == "length"
+
+
+def test_an_exact_provider_that_streams_no_arguments_gets_them_completed() -> None:
+    case = next(case for case in cases("stream") if str(case) == "openai_chat-tools")
+    events = [event for event in case.stream.split(b"\n\n") if b'\\"city' not in event and b"Oslo" not in event]
+    said = answers.said(answers.read(answers.reader_of(case), [event + b"\n\n" for event in events]))
+    assert said["tool_calls"] == [["call_a", "get_weather", "{}"]]
+
+
+def test_an_endless_event_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.providers.events.MAX_EVENT_BYTES", 100)
+    reader = ADAPTER.stream(endpoint=OPENAI, chunk_id="gen_x", created=1)
+    for _ in range(3):
+        list(reader.feed(b"data: " + b"x" * 20))
+    with pytest.raises(UpstreamGarbage):
+        list(reader.feed(b"data: " + b"x" * 20))
+
+
+def test_a_key_that_would_split_the_header_is_refused() -> None:
+    evil = dataclasses.replace(OPENAI, api_key="key\r\nx-evil: 1")
+    with pytest.raises(InvalidRequest) as caught:
+        ADAPTER.request({"messages": []}, b"{}", endpoint=evil, is_stream=False)
+    assert "evil" not in caught.value.message
