@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +70,76 @@ class Attribution:
     tags: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class ChatCall:
-    """A parsed and validated chat request in the canonical form: OpenAI's chat body.
+NOBODY = Attribution()
+NOTHING: dict[str, Any] = {}
 
-    `raw` is the body as it arrived, without our own options; `body` its decoded form (never changed after parsing).
+
+class ChatCall:
+    """A parsed and validated chat request in the canonical form: OpenAI's chat body. Not changed after parsing.
+
+    `raw` is the body as it arrived, without our own options. `body` is its decoded form: decoded when first looked
+    into, because a call that is passed through never needs it. `shape` is the part that judges of an answer read:
+    `response_format`, `tools` and `functions` where the call has them.
     """
 
-    raw: bytes
-    body: dict[str, Any]
-    requested_model: str
-    is_stream: bool
-    wants_usage: bool
-    task_type: str
-    task_source: str
-    attribution: Attribution
-    options: dict[str, Any]
+    __slots__ = (
+        "attribution",
+        "body",
+        "is_stream",
+        "options",
+        "raw",
+        "requested_model",
+        "shape",
+        "task_source",
+        "task_type",
+        "wants_usage",
+    )
+
+    def __init__(
+        self,
+        *,
+        raw: bytes,
+        requested_model: str,
+        is_stream: bool = False,
+        wants_usage: bool = False,
+        task_type: str = "general",
+        task_source: str = "none",
+        attribution: Attribution = NOBODY,
+        options: dict[str, Any] = NOTHING,
+        shape: dict[str, Any] = NOTHING,
+        body: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.raw = raw
+        self.requested_model = requested_model
+        self.is_stream = is_stream
+        self.wants_usage = wants_usage
+        self.task_type = task_type
+        self.task_source = task_source
+        self.attribution = attribution
+        self.options = options
+        self.shape = shape
+        self.body: Mapping[str, Any] = LazyBody(raw) if body is None else body
+
+
+class LazyBody(Mapping[str, Any]):
+    """A JSON object that is decoded when it is first looked into."""
+
+    __slots__ = ("_decoded", "_raw")
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self._decoded: dict[str, Any] | None = None
+
+    def _body(self) -> dict[str, Any]:
+        if self._decoded is None:
+            self._decoded = orjson.loads(self._raw)
+        return self._decoded
+
+    def __getitem__(self, name: str) -> Any:
+        return self._body()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._body())
+
+    def __len__(self) -> int:
+        return len(self._body())

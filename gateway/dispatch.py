@@ -172,6 +172,10 @@ async def _open_at(
                 is_over = True
             if reader.error is not None:
                 raise raised(reader.error, provider=endpoint.provider)
+        if reader.garbage_lines:
+            raise errors.UpstreamGarbage(
+                "The provider sent a chunk that cannot be read; the answer is incomplete.", provider=endpoint.provider
+            )
         if is_over and not reader.finish_reason:
             raise errors.UpstreamCut("The provider's stream ended before it said anything.", provider=endpoint.provider)
         return OpenStream(endpoint, reader, sent, b"".join(pending), is_over)

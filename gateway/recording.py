@@ -13,7 +13,9 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -24,7 +26,7 @@ from analytics import events, request_log
 from analytics.request_log import INTERRUPTED, MANAGED, SETTLED, SIMULATED, RequestLog
 from analytics.spool import SpoolUnavailable, Writer
 from gateway import errors, receipt
-from gateway.context import Attribution, ChatCall, KeySnapshot
+from gateway.context import NOBODY, ChatCall, KeySnapshot
 from gateway.metrics import Metrics
 from gateway.providers.protocol import Endpoint, Usage
 from gateway.routing.decision import Decision
@@ -36,7 +38,6 @@ logger = logging.getLogger(__name__)
 _RECENT = 4096
 _ROTATE_S = 0.1
 _NO_USAGE = Usage(is_reported=False)
-_NOBODY = Attribution()
 
 
 class Draft:
@@ -55,6 +56,7 @@ class Draft:
         "finish_reason",
         "first_token_us",
         "has_intent",
+        "identity",
         "is_client_gone",
         "key",
         "native_finish_reason",
@@ -91,6 +93,7 @@ class Draft:
         self.baseline_cost_nanousd: int | None = None
         self.prices: dict[str, int] | None = None
         self.response_text: str | None = None
+        self.identity = b""
 
     @property
     def key_source(self) -> str:
@@ -98,6 +101,10 @@ class Draft:
         if self.key.is_test or (self.endpoint is not None and self.endpoint.is_simulated):
             return SIMULATED
         return MANAGED
+
+    def keep_response(self, message: Mapping[str, Any]) -> None:
+        """Keep what was answered, for a workspace that opted in."""
+        self.response_text = orjson.dumps(message).decode()
 
     def intent(self) -> RequestLog:
         """Return the record that stands if the process dies before the call ends."""
@@ -141,7 +148,7 @@ class Draft:
         """Return the record of the call as it ended."""
         key, call, decision, endpoint, error = self.key, self.call, self.decision, self.endpoint, self.error
         usage, settlement, signals = self.usage, self.settlement, self.signals
-        who = _NOBODY if call is None else call.attribution
+        who = NOBODY if call is None else call.attribution
         return RequestLog(
             request_id=self.request_id,
             organization_id=key.organization_id,
@@ -210,6 +217,170 @@ class Draft:
             ),
         )
 
+    def intent_line(self) -> bytes:
+        """Return `intent()` encoded, from fragments that many calls share; keeps what `record_line` uses again."""
+        call, decision = self.call, self.decision
+        assert call is not None
+        assert decision is not None
+        endpoint = decision.endpoints[0]
+        self.identity = _identity(self, call, is_simulated=endpoint.is_simulated)
+        return request_log.line(
+            self.identity,
+            _INTERRUPTED,
+            _decided(call, decision, endpoint),
+            _NOTHING_YET,
+            _EMPTY if not call.attribution.tags else request_log.fragment(call.attribution.tags),
+            _EMPTY_RECEIPT,
+        )
+
+    def record_line(self, *, latency_us: int) -> bytes:
+        """Return `finish(latency_us)` encoded, in a quarter of the time where the call went its usual way."""
+        call, decision, endpoint = self.call, self.decision, self.endpoint
+        if not self.identity or call is None or decision is None or endpoint is None or self.error is not None:
+            return request_log.encode(self.finish(latency_us=latency_us))
+        usage, settled, signals = self.usage, self.settlement, self.signals
+        attempts = self.attempts
+        return request_log.line(
+            self.identity,
+            _succeeded(self.finish_reason, self.native_finish_reason),
+            _decided(call, decision, endpoint),
+            request_log.fragment(
+                len(attempts),
+                1 if len(attempts) > 1 else 0,
+                "off",
+                self.service_tier,
+                usage.input_tokens,
+                usage.cached_read_tokens,
+                usage.cache_write_tokens,
+                usage.output_tokens,
+                usage.reasoning_tokens,
+                usage.audio_input_tokens,
+                usage.audio_output_tokens,
+                settled.price_state,
+                settled.price_version,
+                settled.input_cost_nanousd,
+                settled.cached_read_cost_nanousd,
+                settled.cache_write_cost_nanousd,
+                settled.output_cost_nanousd,
+                settled.provider_cost_nanousd,
+                settled.billed_nanousd,
+                self.baseline_model,
+                self.baseline_cost_nanousd,
+                latency_us,
+                self.first_token_us,
+                self.upstream_us,
+                max(0, latency_us - self.upstream_us),
+                signals.is_truncated,
+                signals.is_refusal,
+                signals.is_json_valid,
+                signals.is_schema_valid,
+                signals.is_tool_call_valid,
+                signals.output_characters,
+                call.attribution.tags,
+                receipt.parts(
+                    decision=decision, attempts=attempts, dropped_params=self.dropped_params, prices=self.prices
+                ),
+            ),
+        )
+
+
+_DEFAULTS = dict(
+    zip(
+        RequestLog.__struct_fields__[-len(RequestLog.__struct_defaults__) :],
+        RequestLog.__struct_defaults__,
+        strict=True,
+    )
+)
+
+
+def _defaults(first: str, last: str) -> bytes:
+    """Return the default values of consecutive fields as a fragment."""
+    names = request_log.COLUMNS
+    chosen = names[names.index(first) : names.index(last) + 1]
+    return request_log.fragment(*(_DEFAULTS[name] for name in chosen))
+
+
+_INTERRUPTED = request_log.fragment(INTERRUPTED, 0, "Interrupted", "", "", 0)
+_NOTHING_YET = _defaults("attempts", "output_characters")
+_NOBODY_FRAGMENT = request_log.fragment("", "", "", "", "")
+_EMPTY = b"{}"
+_EMPTY_RECEIPT = b'"{}"'
+
+
+def _identity(draft: Draft, call: ChatCall, *, is_simulated: bool) -> bytes:
+    """Return the fields from `request_id` to `is_stream`: the same in a call's intent and its record."""
+    key, who = draft.key, call.attribution
+    return b'"%b",%b,%b,"%b",%d,%d,%d,"chat","openai",%d' % (
+        draft.request_id.encode(),
+        _owner(key.organization_id, key.workspace_id, key.api_key_id),
+        _NOBODY_FRAGMENT
+        if who is NOBODY
+        else request_log.fragment(who.agent, who.feature, who.agent_run, who.session, who.end_user),
+        draft.key_source.encode(),
+        key.is_test,
+        is_simulated,
+        draft.started_us,
+        call.is_stream,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _owner(organization_id: str, workspace_id: str, api_key_id: str) -> bytes:
+    return request_log.fragment(organization_id, workspace_id, api_key_id)
+
+
+@lru_cache(maxsize=256)
+def _succeeded(finish_reason: str, native_finish_reason: str) -> bytes:
+    return request_log.fragment(SETTLED, 200, "", finish_reason, native_finish_reason, 0)
+
+
+def _decided(call: ChatCall, decision: Decision, endpoint: Endpoint) -> bytes:
+    """Return the fields from `requested_model` to `experiment_arm`."""
+    return _decision_fragment(
+        call.requested_model,
+        endpoint.model,
+        endpoint.provider,
+        endpoint.upstream_model,
+        decision.is_pinned,
+        call.task_type,
+        call.task_source,
+        decision.policy_version,
+        decision.route_reason,
+        decision.experiment_id,
+        decision.experiment_arm,
+    )
+
+
+@lru_cache(maxsize=4096)
+def _decision_fragment(
+    requested_model: str,
+    model: str,
+    provider: str,
+    upstream_model: str,
+    is_pinned: bool,
+    task_type: str,
+    task_source: str,
+    policy_version: str,
+    route_reason: str,
+    experiment_id: str,
+    experiment_arm: str,
+) -> bytes:
+    return request_log.fragment(
+        requested_model,
+        model,
+        provider,
+        upstream_model,
+        int(is_pinned),
+        task_type,
+        None,
+        task_source,
+        policy_version,
+        "",
+        route_reason,
+        experiment_id,
+        experiment_arm,
+    )
+
 
 class Recorder:
     """Writes drafts to the spool, keeps it durable and rotating, and remembers the last records for their receipts."""
@@ -227,6 +398,7 @@ class Recorder:
         self._keyring = keyring
         self._metrics = metrics
         self._sync_interval_s = sync_interval_ms / 1000
+        self.is_awaited = sync_interval_ms == 0
         self._loop = loop
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
         self._recent: OrderedDict[str, bytes] = OrderedDict()
@@ -243,7 +415,7 @@ class Recorder:
             errors.Unavailable: it could not be noted, so it must not go out.
         """
         try:
-            self._writer.intent(draft.request_id, request_log.encode(draft.intent()))
+            self._writer.intent(draft.request_id, draft.intent_line())
         except SpoolUnavailable:
             logger.error("A call was refused: the spool cannot take it.")
             raise errors.Unavailable(
@@ -253,19 +425,25 @@ class Recorder:
             ) from None
         draft.has_intent = True
 
-    async def record(self, draft: Draft, *, latency_us: int) -> None:
-        """Write the call's record; with a sync interval of 0, return once it is on the disk.
+    def record(self, draft: Draft, *, latency_us: int) -> None:
+        """Write the call's record: when this returns, it outlives the process (`durable` makes it outlive the machine).
 
         A disk that refuses does not fail a call that was served: the record waits in memory for the disk, and the
         intent speaks for the call if the process dies before.
         """
-        record = draft.finish(latency_us=latency_us)
-        line = request_log.encode(record)
+        line = draft.record_line(latency_us=latency_us)
         recent = self._recent
         recent[draft.request_id] = line
         if len(recent) > _RECENT:
             recent.popitem(last=False)
-        self._metrics.observe(record.http_status, record.model, record.provider, latency_us, record.overhead_us)
+        endpoint, error = draft.endpoint, draft.error
+        self._metrics.observe(
+            200 if error is None else error.http_status,
+            "" if endpoint is None else endpoint.model,
+            "" if endpoint is None else endpoint.provider,
+            latency_us,
+            max(0, latency_us - draft.upstream_us),
+        )
         content = self._content(draft) if draft.key.stores_content else None
         try:
             self._writer.record(draft.request_id, line, content)
@@ -273,7 +451,10 @@ class Recorder:
             logger.error("A record waits in memory: the spool cannot take it. request_id=%s", draft.request_id)
             return
         self._is_dirty = True
-        if self._sync_interval_s == 0:
+
+    async def durable(self) -> None:
+        """Return once the records written so far are on the disk, where the deployment asks for that (interval 0)."""
+        if self.is_awaited:
             await self._durable()
 
     def event(self, kind: str, line: bytes) -> None:

@@ -9,4 +9,4 @@ from gateway.state import State
 
 async def handle(state: State, request: Request) -> None:
     """Serve one chat call, streamed or not."""
-    await pipeline.chat(state, request)
+    await pipeline.serve_chat(state, request)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
+import orjson
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -46,8 +47,7 @@ class Endpoint:
     is_simulated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamRequest:
+class UpstreamRequest(msgspec.Struct, frozen=True, gc=False):
     """What goes to the provider. `dropped_params` names top-level request fields that the protocol cannot carry."""
 
     path: str
@@ -56,19 +56,52 @@ class UpstreamRequest:
     dropped_params: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole answer in the canonical form. `body` is an OpenAI chat.completion object, complete as conformance wants
-    it:
-    `system_fingerprint` a string, `logprobs` and `refusal` present, no `tool_calls: null`, `"{}"` for tools without
-    arguments,
-    `usage` in OpenAI's shape."""
+    """A whole answer in the canonical form.
 
-    body: dict[str, Any]
-    usage: Usage
-    finish_reason: str
-    native_finish_reason: str
-    service_tier: str = ""
+    `body` is an OpenAI chat.completion object, complete as conformance wants it: `system_fingerprint` a string,
+    `logprobs` and `refusal` present, no `tool_calls: null`, `"{}"` for tools without arguments, `usage` in OpenAI's
+    shape. `message` is the first choice's.
+    """
+
+    __slots__ = ("_body", "finish_reason", "native_finish_reason", "service_tier", "usage")
+
+    def __init__(
+        self,
+        body: dict[str, Any],
+        usage: Usage,
+        finish_reason: str,
+        native_finish_reason: str,
+        service_tier: str = "",
+    ) -> None:
+        self._body: dict[str, Any] | None = body
+        self.usage = usage
+        self.finish_reason = finish_reason
+        self.native_finish_reason = native_finish_reason
+        self.service_tier = service_tier
+
+    @property
+    def body(self) -> dict[str, Any]:
+        assert self._body is not None
+        return self._body
+
+    @property
+    def message(self) -> Mapping[str, Any]:
+        choices = self.body["choices"]
+        return choices[0]["message"] if choices else {}
+
+    def answer(
+        self, *, provider: str, cost_usd: float | None, is_byok: bool, x_kairosroute: Mapping[str, Any]
+    ) -> bytes:
+        """Return the answer as JSON with its provider, its cost and the receipt in short."""
+        usage = self.body.get("usage")
+        if usage is not None:
+            usage["cost"] = cost_usd
+            usage["is_byok"] = is_byok
+        if self.body.get("provider") != "simulator":
+            self.body["provider"] = provider
+        self.body["x_kairosroute"] = x_kairosroute
+        return orjson.dumps(self.body)
 
 
 @dataclass(frozen=True, slots=True)

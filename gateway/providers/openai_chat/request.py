@@ -7,6 +7,7 @@ formats survive, and a "model" inside a message is never touched. Others get a b
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -31,13 +32,23 @@ def build(body: Mapping[str, Any], raw: bytes, *, endpoint: Endpoint, is_stream:
         InvalidRequest: the raw body is not a JSON object.
     """
     row = quirks.of(endpoint.provider)
-    headers = _JSON + authorization.headers(endpoint)
+    headers = _headers(endpoint)
     if row.is_exact and not _needs_fitting(raw):
         return UpstreamRequest(
             "/chat/completions", headers, _splice(body, raw, endpoint=endpoint, row=row, is_stream=is_stream)
         )
     fitted, dropped = _fit(body, endpoint=endpoint, row=row, is_stream=is_stream)
     return UpstreamRequest("/chat/completions", headers, orjson.dumps(fitted), dropped)
+
+
+@lru_cache(maxsize=1024)
+def _headers(endpoint: Endpoint) -> tuple[tuple[str, str], ...]:
+    return _JSON + authorization.headers(endpoint)
+
+
+@lru_cache(maxsize=1024)
+def _name(upstream_model: str) -> msgspec.Raw:
+    return msgspec.Raw(orjson.dumps(upstream_model))
 
 
 def _needs_fitting(raw: bytes) -> bool:
@@ -54,10 +65,10 @@ def _splice(body: Mapping[str, Any], raw: bytes, *, endpoint: Endpoint, row: Qui
         for name in fields.GATEWAY_ONLY.intersection(parts):
             if not (name in fields.SIMULATOR_ONLY and endpoint.is_simulated):
                 del parts[name]
-    parts["model"] = msgspec.Raw(orjson.dumps(endpoint.upstream_model))
+    parts["model"] = _name(endpoint.upstream_model)
     if is_stream:
         parts["stream"] = _TRUE
-        options = body.get("stream_options")
+        options = body.get("stream_options") if "stream_options" in parts else None
         if isinstance(options, dict) and options.keys() - {"include_usage"}:
             parts["stream_options"] = msgspec.Raw(orjson.dumps({**options, "include_usage": True}))
         else:
@@ -117,8 +128,8 @@ def _reasoning(body: Mapping[str, Any], fitted: dict[str, Any], *, row: Quirks) 
     if row in (quirks.DEEPSEEK, quirks.ZAI):
         fitted["thinking"] = {"type": "disabled" if wish.is_off else "enabled"}
         return []
-    if row.provider in _TAKES_EFFORT and wish.effort:
-        fitted["reasoning_effort"] = wish.effort
+    if row.provider in _TAKES_EFFORT:
+        fitted["reasoning_effort"] = "none" if wish.is_off else wish.effort_word()
         return []
     if row is quirks.GENERIC:
         fitted.update({name: body[name] for name in ("reasoning_effort", "reasoning", "thinking") if name in body})

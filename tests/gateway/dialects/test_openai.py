@@ -82,8 +82,9 @@ def test_tags_are_bounded_in_number_and_length() -> None:
     [
         (b"", "invalid_json", None),
         (b"{", "invalid_json", None),
-        (b'{"model":"m"}}', "invalid_json", None),
+        (b'{"model":"m","messages":[{"role":"user"}]}}', "invalid_json", None),
         (b"[]", "invalid_json", None),
+        (b"7", "invalid_json", None),
         (b"\xff\xfe", "invalid_json", None),
         ({"messages": HELLO}, "missing_model", "model"),
         ({"model": 7, "messages": HELLO}, "invalid_type", "model"),
@@ -123,7 +124,7 @@ def test_the_error_for_bad_json_repeats_none_of_it() -> None:
 def test_json_that_nests_too_deep_is_refused(opening: bytes) -> None:
     closing = b"}" if opening.startswith(b"{") else b"]"
     with pytest.raises(errors.InvalidRequest, match=r"deep|not valid JSON") as caught:
-        parse(b'{"model":"m","messages":[],"x":' + opening * 500 + b"1" + closing * 500 + b"}")
+        parse(b'{"model":"m","messages":[{"role":"user"}],"x":' + opening * 500 + b"1" + closing * 500 + b"}")
     assert caught.value.http_status == 400
     with pytest.raises(errors.InvalidRequest):
         parse(opening * 100_000)

@@ -58,7 +58,6 @@ def call(model: str, *, task: str = "general", **parts: Any) -> ChatCall:
         body=body,
         requested_model=model,
         is_stream=False,
-        wants_usage=False,
         task_type=task,
         task_source="request",
         attribution=parts.pop("attribution", Attribution()),

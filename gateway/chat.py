@@ -1,0 +1,305 @@
+"""The steps of a chat call between the waiting: admit, settle, answer, and what a stream says. Synchronous.
+
+The shells around it wait: `gateway.pipeline` as a coroutine, `gateway.express` in a connection's callbacks. Both tell
+the same story, because every step of it stands here once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from analytics.request_log import UNPRICED
+from gateway import dispatch, errors, receipt, settlement, signals, sse
+from gateway.catalog.prices import Rates
+from gateway.context import KeySnapshot
+from gateway.dialects import openai
+from gateway.http import Headers
+from gateway.listener import Listener
+from gateway.providers.protocol import Completion, Endpoint, StreamReader, Usage
+from gateway.recording import Draft
+from gateway.settlement import Settlement
+from gateway.state import State
+
+CLIENT_GONE = 499
+_UNKNOWN_COST = Settlement(UNPRICED)
+
+
+def admit(state: State, draft: Draft, raw: bytes, headers: Mapping[bytes, bytes]) -> None:
+    """Parse the call, decide where it goes, and note the intent.
+
+    Raises:
+        errors.GatewayError: it cannot be served; the draft holds what is known by then.
+    """
+    draft.call = call = openai.parse_chat(raw, headers, is_test=draft.key.is_test)
+    draft.decision = decision = state.router.decide(call, draft.key, call_id=draft.body)
+    draft.endpoint = decision.endpoints[0]
+    state.recorder.intent(draft)
+
+
+def new_draft(*, body_id: str, key: KeySnapshot, now: float) -> Draft:
+    """Return the empty draft of a call that arrived `now` (seconds since the epoch)."""
+    return Draft(body=body_id, key=key, started_us=int(now * 1_000_000))
+
+
+def answer(state: State, draft: Draft, completion: Completion, *, started: float) -> tuple[Headers, bytes]:
+    """Settle and record a whole answer; return what the client gets."""
+    call, endpoint = draft.call, draft.endpoint
+    assert call is not None
+    assert endpoint is not None
+    draft.finish_reason = completion.finish_reason
+    draft.native_finish_reason = completion.native_finish_reason
+    draft.service_tier = completion.service_tier
+    message = completion.message
+    draft.signals = signals.of_completion(call.shape, message, completion.finish_reason)
+    if draft.key.stores_content:
+        draft.keep_response(message)
+    settle(state, draft, completion.usage)
+    x_kairosroute = answer_object(draft)
+    data = completion.answer(
+        provider=endpoint.provider,
+        cost_usd=x_kairosroute["provider_cost_usd"],
+        is_byok=False,
+        x_kairosroute=x_kairosroute,
+    )
+    record(state, draft, started)
+    return answer_headers(draft, x_kairosroute, started), data
+
+
+def fail(state: State, draft: Draft, error: errors.GatewayError, *, started: float) -> None:
+    """Record a call that ends in an error before anything was sent."""
+    draft.error = error
+    record(state, draft, started)
+    error.metadata.setdefault("receipt_id", f"rcpt_{draft.body}")
+
+
+def lose_client(state: State, draft: Draft, *, started: float) -> None:
+    """Record a call whose client hung up before anything was sent. What the provider did for it is not known."""
+    draft.is_client_gone = True
+    draft.error = errors.GatewayError("The client hung up.", status=CLIENT_GONE)
+    if draft.has_intent:
+        draft.settlement = _UNKNOWN_COST
+    record(state, draft, started)
+
+
+def record(state: State, draft: Draft, started: float) -> None:
+    """Write the call's record."""
+    state.recorder.record(draft, latency_us=round((time.perf_counter() - started) * 1e6))
+
+
+class Broadcast:
+    """A stream whose first real output has been seen: what is passed on, and how it ends.
+
+    `feed` and `end` return what goes to the client; `end` settles and records first. After `end` nothing follows.
+    """
+
+    __slots__ = ("_draft", "_endpoint", "_kept", "_listener", "_started", "_state", "reader")
+
+    def __init__(self, state: State, draft: Draft, endpoint: Endpoint, reader: StreamReader, *, started: float) -> None:
+        call = draft.call
+        assert call is not None
+        self._state = state
+        self._draft = draft
+        self._endpoint = endpoint
+        self.reader = reader
+        self._started = started
+        self._listener = Listener(call.shape)
+        self._kept: list[bytes] | None = [] if draft.key.stores_content else None
+        draft.first_token_us = round((time.perf_counter() - started) * 1e6)
+        state.metrics.streams += 1
+        state.metrics.open_streams += 1
+
+    def hear(self, data: bytes) -> bytes:
+        """Note what is passed on; return it."""
+        self._listener.feed(data)
+        if self._kept is not None:
+            self._kept.append(data)
+        return data
+
+    def feed(self, piece: bytes) -> bytes:
+        """Take bytes from the provider; return the events that they complete.
+
+        Raises:
+            errors.UpstreamFailed: the stream says that it failed.
+        """
+        data = b"".join(self.reader.feed(piece))
+        if self.reader.error is not None:
+            raise dispatch.raised(self.reader.error, provider=self._endpoint.provider)
+        return self.hear(data)
+
+    def end(self, error: errors.GatewayError | None = None, *, is_client_gone: bool = False) -> bytes:
+        """Settle and record the stream, ended by its provider or by an error; return the last events.
+
+        A stream that ends without a finish reason was cut, and is never passed on as a success.
+        """
+        draft, reader, state = self._draft, self.reader, self._state
+        rest = b""
+        if error is None:
+            rest = self.hear(b"".join(reader.finish()))
+            if reader.error is not None:
+                error = dispatch.raised(reader.error, provider=self._endpoint.provider)
+            elif not reader.finish_reason:
+                error = errors.UpstreamCut(
+                    "The provider's stream ended before the answer was complete.", provider=self._endpoint.provider
+                )
+        state.metrics.open_streams -= 1
+        draft.error = error
+        draft.is_client_gone = is_client_gone
+        draft.finish_reason = reader.finish_reason if error is None else "error"
+        draft.native_finish_reason = reader.native_finish_reason
+        draft.service_tier = reader.service_tier
+        draft.signals = self._listener.finish(draft.finish_reason)
+        if self._kept is not None:
+            draft.response_text = b"".join(self._kept).decode("utf-8", "replace")
+        settle(state, draft, reader.usage)
+        record(state, draft, self._started)
+        return b"" if is_client_gone else b"%b%b%b" % (rest, self._last_words(), sse.DONE)
+
+    def _last_words(self) -> bytes:
+        draft, endpoint = self._draft, self._endpoint
+        call = draft.call
+        assert call is not None
+        chunk_id, created = f"gen_{draft.body}", draft.started_us // 1_000_000
+        said = b""
+        if draft.error is not None:
+            said = sse.error_event(
+                draft.error, draft.request_id, chunk_id=chunk_id, created=created, model=endpoint.model
+            )
+        return said + sse.usage_event(
+            chunk_id=chunk_id,
+            created=created,
+            model=endpoint.model,
+            provider=endpoint.provider,
+            usage=usage_object(draft),
+            x_kairosroute=answer_object(draft),
+            was_asked_for=call.wants_usage,
+        )
+
+
+def settle(state: State, draft: Draft, usage: Usage | None) -> None:
+    """Price what was used. Usage that the provider did not report has no known cost, which is not a cost of zero."""
+    endpoint = draft.endpoint
+    assert endpoint is not None
+    if usage is None or not usage.is_reported:
+        draft.settlement = _UNKNOWN_COST
+        return
+    draft.usage = usage
+    row = state.book.row(endpoint.model, draft.started_us / 1e6, draft.service_tier)
+    draft.settlement = settlement.settle(usage, row, draft.key_source)
+    if row is not None:
+        draft.prices = unit_prices(row.rates_for(usage.input_tokens))
+    _compare(state, draft, usage)
+
+
+def _compare(state: State, draft: Draft, usage: Usage) -> None:
+    """Note what the same usage would have cost on the baseline that the request or the workspace names."""
+    call = draft.call
+    assert call is not None
+    name = call.options.get("baseline") or draft.key.policy.baseline_model
+    if not name:
+        return
+    models = state.catalog.resolve(name).models
+    if models:
+        draft.baseline_model = models[0].id
+        row = state.book.row(models[0].id, draft.started_us / 1e6)
+        draft.baseline_cost_nanousd = settlement.estimate(usage, row)
+
+
+@lru_cache(maxsize=1024)
+def unit_prices(rates: Rates) -> dict[str, int]:
+    """Return the prices that the receipt shows, in nano-USD per million tokens."""
+    return {
+        "input_nanousd_per_mtok": rates.input,
+        "cached_read_nanousd_per_mtok": rates.cached_read,
+        "cache_write_nanousd_per_mtok": rates.cache_write,
+        "cache_write_1h_nanousd_per_mtok": rates.cache_write_1h,
+        "output_nanousd_per_mtok": rates.output,
+        "reasoning_nanousd_per_mtok": rates.reasoning,
+    }
+
+
+def answer_object(draft: Draft) -> dict[str, Any]:
+    """Return `x_kairosroute` of a settled call."""
+    call, decision, endpoint, settled = draft.call, draft.decision, draft.endpoint, draft.settlement
+    assert call is not None
+    assert decision is not None
+    assert endpoint is not None
+    return receipt.answer_object(
+        body=draft.body,
+        requested_model=call.requested_model,
+        model=endpoint.model,
+        provider=endpoint.provider,
+        task_type=call.task_type,
+        route_reason=decision.route_reason,
+        key_source=draft.key_source,
+        price_state=settled.price_state,
+        provider_cost_nanousd=settled.provider_cost_nanousd,
+        billed_nanousd=settled.billed_nanousd,
+        baseline_model=draft.baseline_model,
+        baseline_cost_nanousd=draft.baseline_cost_nanousd,
+        is_simulated=endpoint.is_simulated,
+        attempts=len(draft.attempts),
+    )
+
+
+def usage_object(draft: Draft) -> dict[str, Any]:
+    """Return a settled call's `usage` with its cost."""
+    usage, settled = draft.usage, draft.settlement
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+            "audio_tokens": usage.audio_input_tokens,
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": usage.audio_output_tokens,
+        },
+        "cost": None if settled.price_state == UNPRICED else receipt.usd(settled.provider_cost_nanousd),
+        "is_byok": False,
+    }
+
+
+def stream_headers(draft: Draft, started: float) -> Headers:
+    """Return the headers of an answer whose cost is not known yet."""
+    call, endpoint = draft.call, draft.endpoint
+    assert call is not None
+    assert endpoint is not None
+    overhead_us = (time.perf_counter() - started) * 1e6 - draft.upstream_us
+    body = draft.body.encode()
+    return [
+        (b"x-generation-id", b"gen_" + body),
+        (b"x-kairosroute-receipt-id", b"rcpt_" + body),
+        *_names(endpoint.provider, endpoint.model, call.task_type),
+        (b"x-kairosroute-attempts", b"%d" % len(draft.attempts)),
+        (b"x-kairosroute-overhead-ms", b"%.2f" % (overhead_us / 1000)),
+    ]
+
+
+def answer_headers(draft: Draft, x_kairosroute: Mapping[str, Any], started: float) -> Headers:
+    """Return the headers of a whole answer."""
+    headers = stream_headers(draft, started)
+    cost, savings = x_kairosroute["provider_cost_usd"], x_kairosroute["savings_usd"]
+    if cost is not None:
+        headers.append((b"x-kairosroute-cost", b"%.9f" % cost))
+    if savings is not None:
+        headers.append((b"x-kairosroute-savings", b"%.9f" % savings))
+    return headers
+
+
+@lru_cache(maxsize=4096)
+def _names(provider: str, model: str, task_type: str) -> Headers:
+    # Task types and model names outside the catalog come from the client: no line break may reach a header.
+    def safe(text: str) -> bytes:
+        return "".join(letter if letter.isprintable() else "_" for letter in text).encode("latin-1", "replace")
+
+    return [
+        (b"x-kairosroute-provider", safe(provider)),
+        (b"x-kairosroute-model", safe(model)),
+        (b"x-kairosroute-task", safe(task_type)),
+    ]

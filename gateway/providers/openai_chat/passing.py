@@ -1,0 +1,145 @@
+"""Pass an exact provider's whole answer through: its own bytes, our model name, the cost and the receipt put in.
+
+One typed pass tells whether the answer already has the one shape; where it has not, `response.read` takes over. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+import orjson
+
+from gateway.providers.protocol import Completion, Endpoint, Usage
+
+
+class _InputDetails(msgspec.Struct, gc=False):
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    audio_tokens: int = 0
+
+
+class _OutputDetails(msgspec.Struct, gc=False):
+    reasoning_tokens: int = 0
+    audio_tokens: int = 0
+
+
+class _Usage(msgspec.Struct, gc=False):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: _InputDetails
+    completion_tokens_details: _OutputDetails
+
+
+class _Message(msgspec.Struct, gc=False):
+    role: Literal["assistant"]
+    content: str | None
+    refusal: str | None
+    # An answer that calls tools may need its arguments completed: it is read the long way.
+    tool_calls: msgspec.UnsetType = msgspec.UNSET
+    function_call: msgspec.UnsetType = msgspec.UNSET
+
+
+class _Choice(msgspec.Struct, gc=False):
+    index: int
+    message: _Message
+    logprobs: msgspec.Raw
+    finish_reason: Literal["stop", "length", "content_filter"]
+
+
+class _Answer(msgspec.Struct, gc=False):
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[_Choice]
+    usage: _Usage
+    system_fingerprint: str
+    service_tier: str = ""
+    provider: msgspec.UnsetType = msgspec.UNSET
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+
+
+class PassedCompletion(Completion):
+    """An answer that keeps the provider's bytes; `body` is decoded only when somebody asks for it."""
+
+    __slots__ = ("_answer", "_data", "_endpoint")
+
+    def __init__(self, data: bytes, answer: _Answer, endpoint: Endpoint, usage: Usage) -> None:
+        reason = answer.choices[0].finish_reason
+        super().__init__(NOT_DECODED, usage, reason, reason, answer.service_tier)
+        self._data = data
+        self._answer = answer
+        self._endpoint = endpoint
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The answer decoded and completed as `response.read` does it."""
+        from gateway.providers.openai_chat import response
+
+        return response.read_fully(self._data, endpoint=self._endpoint).body
+
+    @property
+    def message(self) -> Mapping[str, Any]:
+        """What the signals read of the first choice's message."""
+        message = self._answer.choices[0].message
+        return {"content": message.content, "refusal": message.refusal}
+
+    def answer(
+        self, *, provider: str, cost_usd: float | None, is_byok: bool, x_kairosroute: Mapping[str, Any]
+    ) -> bytes:
+        """Return the provider's bytes with our model name, the cost and the receipt put in."""
+        data = self._data
+        name = data.find(b'"', data.find(b'"model":') + 8)
+        name_end = data.find(b'"', name + 1) + 1
+        usage = data.find(b"{", data.find(b'"usage":') + 8) + 1
+        additions = b'"cost":%b,"is_byok":%b,' % (orjson.dumps(cost_usd), b"true" if is_byok else b"false")
+        tail = b',"provider":%b,"x_kairosroute":%b}' % (orjson.dumps(provider), orjson.dumps(x_kairosroute))
+        end = data.rindex(b"}")
+        model = orjson.dumps(self._endpoint.model)
+        if name < usage:
+            return b"".join((data[:name], model, data[name_end:usage], additions, data[usage:end], tail))
+        return b"".join((data[:usage], additions, data[usage:name], model, data[name_end:end], tail))
+
+
+NOT_DECODED: dict[str, Any] = {}
+
+
+def read(data: bytes, *, endpoint: Endpoint) -> PassedCompletion | None:
+    """Return the answer for passing through, None when it needs completing or is no answer at all."""
+    # A key inside a string would be escaped, so one occurrence is the top-level field.
+    if data.count(b'"model":') != 1 or data.count(b'"usage":') != 1:
+        return None
+    try:
+        answer = _decode(data)
+    except msgspec.DecodeError:
+        return None
+    if not answer.choices or "\\" in answer.model:
+        return None
+    counted = answer.usage
+    cached, written = counted.prompt_tokens_details.cached_tokens, counted.prompt_tokens_details.cache_write_tokens
+    reasoning = counted.completion_tokens_details.reasoning_tokens
+    audio_in, audio_out = counted.prompt_tokens_details.audio_tokens, counted.completion_tokens_details.audio_tokens
+    # Counts that contradict each other are put right by the long way.
+    if (
+        min(cached, written, reasoning, audio_in, audio_out) < 0
+        or cached + written > counted.prompt_tokens
+        or reasoning > counted.completion_tokens
+        or audio_in > counted.prompt_tokens
+        or audio_out > counted.completion_tokens
+    ):
+        return None
+    usage = Usage(
+        input_tokens=counted.prompt_tokens,
+        cached_read_tokens=cached,
+        cache_write_tokens=written,
+        output_tokens=counted.completion_tokens,
+        reasoning_tokens=reasoning,
+        audio_input_tokens=audio_in,
+        audio_output_tokens=audio_out,
+    )
+    return PassedCompletion(data, answer, endpoint, usage)
