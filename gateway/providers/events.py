@@ -17,16 +17,12 @@ class EventSplitter:
     so replacing them never touches content.
     """
 
-    __slots__ = ("_has_cr", "_tail")
+    __slots__ = ("_has_cr", "_tail", "is_holding")
 
     def __init__(self) -> None:
         self._tail = b""
         self._has_cr = False
-
-    @property
-    def is_holding(self) -> bool:
-        """Whether the next bytes continue something, so that they cannot be read on their own."""
-        return self._has_cr or bool(self._tail)
+        self.is_holding = False  # whether the next bytes continue something and cannot be read on their own
 
     def feed(self, data: bytes) -> bytes:
         """Return all events that are whole now, joined, each ending in a blank line; `b""` while none is.
@@ -42,9 +38,11 @@ class EventSplitter:
             if len(buffered) > MAX_EVENT_BYTES:  # a provider that never ends its event must not fill the memory
                 raise UpstreamGarbage("The provider sent an event that is too large.")
             self._tail = buffered
+            self.is_holding = bool(buffered) or self._has_cr
             return b""
         end += 2
         self._tail = buffered[end:]
+        self.is_holding = bool(self._tail) or self._has_cr
         return buffered[:end]
 
     def finish(self) -> bytes:

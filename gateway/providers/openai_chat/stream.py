@@ -61,13 +61,13 @@ class ChatStreamReader:
         if (
             opening
             and data.startswith(opening)
-            and data.endswith(b"\n\n")
-            and b'"tool_calls"' not in data  # their arguments are watched, so they are parsed
             and not self._splitter.is_holding
+            and b'"tool_calls"' not in data  # their arguments are watched, so they are parsed
         ):
-            if data.endswith(self._full_ending) and data.find(b"\n\n") == len(data) - 2:
-                return iter((self._our_opening + data[len(opening) :],))
-            plain = self._plain(data)
+            start = len(opening)
+            if data.endswith(self._full_ending) and data.find(b"\n\n", start) == len(data) - 2:
+                return iter((self._our_opening + data[start:],))
+            plain = self._plain(data) if data.endswith(b"\n\n") else b""
             if plain:
                 return iter((plain,))
         block = self._splitter.feed(data)
