@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,6 +56,8 @@ def read(body: bytes, *, endpoint: Endpoint) -> Completion:
     reported = answer.get("usageMetadata")
     counted = usage(reported) if isinstance(reported, dict) else Usage(is_reported=False)
     response_id = str(answer.get("responseId") or "")
+    # Calls without an id of their own are numbered under the answer's; an answer without one is known by its bytes.
+    calls_id = response_id or hashlib.blake2b(body, digest_size=8).hexdigest()
     blocked = block_reason(answer)
     candidates = answer.get("candidates")
     if not isinstance(candidates, list) or not candidates:
@@ -62,7 +65,7 @@ def read(body: bytes, *, endpoint: Endpoint) -> Completion:
             raise UpstreamGarbage(f"{endpoint.provider} answered without candidates.")
         candidates = [{"finishReason": blocked, "refusal": f"The prompt was blocked ({blocked})."}]
     choices = [
-        _choice(candidate, index=index, response_id=response_id, provider=endpoint.provider)
+        _choice(candidate, index=index, calls_id=calls_id, provider=endpoint.provider)
         for index, candidate in enumerate(candidates)
     ]
     tier = service_tier(reported)
@@ -81,7 +84,7 @@ def read(body: bytes, *, endpoint: Endpoint) -> Completion:
     return Completion(made, counted, choices[0]["finish_reason"], choices[0]["native_finish_reason"], tier)
 
 
-def _choice(candidate: Any, *, index: int, response_id: str, provider: str) -> Json:
+def _choice(candidate: Any, *, index: int, calls_id: str, provider: str) -> Json:
     if not isinstance(candidate, dict):
         raise UpstreamGarbage(f"{provider} answered with a candidate that is not an object.")
     native = str(candidate.get("finishReason") or "STOP")
@@ -96,7 +99,7 @@ def _choice(candidate: Any, *, index: int, response_id: str, provider: str) -> J
     for part in parts_of(candidate):
         if isinstance(part.get("text"), str):
             (thoughts if part.get("thought") else texts).append(part["text"])
-        call = tool_call(part, number=len(calls), answer_id=f"{response_id}{index or ''}")
+        call = tool_call(part, number=len(calls), answer_id=f"{calls_id}{index or ''}")
         if call is not None:
             calls.append(call)
         signed = signature_detail(part, call_id=call["id"] if call else None, index=len(details))

@@ -251,3 +251,13 @@ def test_several_candidates_become_several_choices() -> None:
     assert (first["message"]["content"], second["finish_reason"], second["index"]) == ("One", "length", 1)
     assert second["message"]["images"] == [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
     assert answer.usage.is_reported is False
+
+
+def test_calls_without_ids_get_distinct_ones() -> None:
+    def ids(city: str) -> list[str]:
+        part = {"functionCall": {"name": "get_weather", "args": {"city": city}}}
+        body = orjson.dumps({"candidates": [{"content": {"parts": [part, part]}, "finishReason": "STOP"}]})
+        answer = ADAPTER.completion(body, endpoint=endpoint("gemini", provider="google", upstream_model=NEW))
+        return [call["id"] for call in answer.body["choices"][0]["message"]["tool_calls"]]
+
+    assert len({*ids("Oslo"), *ids("Rome")}) == 4
