@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.providers import failures
+from gateway.providers import failures, quirks
+from gateway.providers.openai_chat import passing
 from gateway.providers.openai_chat import request as requests
 from gateway.providers.openai_chat import response as responses
 from gateway.providers.openai_chat.stream import ChatStreamReader
@@ -22,8 +23,12 @@ class OpenAIChat:
         return requests.build(body, raw, endpoint=endpoint, is_stream=is_stream)
 
     def completion(self, body: bytes, *, endpoint: Endpoint) -> Completion:
-        """Read a whole answer. Raises `UpstreamGarbage`."""
-        return responses.read(body, endpoint=endpoint)
+        """Read a whole answer: passed through where it has the one shape already, else completed.
+
+        Raises `UpstreamGarbage`.
+        """
+        passed = passing.read(body, endpoint=endpoint) if quirks.of(endpoint.provider).is_exact else None
+        return passed if passed is not None else responses.read(body, endpoint=endpoint)
 
     def stream(self, *, endpoint: Endpoint, chunk_id: str, created: int) -> StreamReader:
         """Return a reader for a streamed answer."""

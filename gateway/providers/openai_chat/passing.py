@@ -11,6 +11,7 @@ from typing import Any, Literal
 import msgspec
 import orjson
 
+from gateway.providers.openai_chat import response
 from gateway.providers.protocol import Completion, Endpoint, Usage
 
 
@@ -79,9 +80,7 @@ class PassedCompletion(Completion):
     @property
     def body(self) -> dict[str, Any]:
         """The answer decoded and completed as `response.read` does it."""
-        from gateway.providers.openai_chat import response
-
-        return response.read_fully(self._data, endpoint=self._endpoint).body
+        return response.read(self._data, endpoint=self._endpoint).body
 
     @property
     def message(self) -> Mapping[str, Any]:
@@ -118,7 +117,7 @@ def read(data: bytes, *, endpoint: Endpoint) -> PassedCompletion | None:
         answer = _decode(data)
     except msgspec.DecodeError:
         return None
-    if not answer.choices or "\\" in answer.model:
+    if not answer.choices or "\\" in answer.model or '"' in answer.model:
         return None
     counted = answer.usage
     cached, written = counted.prompt_tokens_details.cached_tokens, counted.prompt_tokens_details.cache_write_tokens

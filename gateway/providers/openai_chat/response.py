@@ -8,7 +8,6 @@ import orjson
 
 from gateway.errors import UpstreamGarbage
 from gateway.providers import failures, quirks, shape
-from gateway.providers.openai_chat import passing
 from gateway.providers.openai_chat import usage as usages
 from gateway.providers.protocol import Completion, Endpoint, Usage
 
@@ -16,19 +15,6 @@ Json = dict[str, Any]
 
 
 def read(body: bytes, *, endpoint: Endpoint) -> Completion:
-    """Return the answer in the one shape: passed through where it has that already, else completed.
-
-    Raises:
-        UpstreamGarbage: not JSON, no choices, or an error object under a 2xx status.
-    """
-    if quirks.of(endpoint.provider).is_exact:
-        passed = passing.read(body, endpoint=endpoint)
-        if passed is not None:
-            return passed
-    return read_fully(body, endpoint=endpoint)
-
-
-def read_fully(body: bytes, *, endpoint: Endpoint) -> Completion:
     """Return the answer decoded and completed.
 
     Raises:
