@@ -6,6 +6,7 @@ that the analysis jobs can find, and they are no statement about the real models
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 # The first word that the model's name holds decides; small variants come before their families.
@@ -42,9 +43,11 @@ _BY_WORD: tuple[tuple[str, float], ...] = (
     ("glm", 0.87),
     ("gpt-5", 0.93),
     ("gpt-4", 0.84),
+    ("gpt-4o", 0.82),
     ("command", 0.75),
 )
 _DEFAULT = 0.80
+_SEPARATORS = re.compile(r"[^a-z0-9]+")
 _REASONING_WORDS = (
     "astra",
     "sol",
@@ -100,6 +103,6 @@ class Strength:
 
 def of(model: str) -> Strength:
     """Return the strength of a model by its name, with or without a vendor."""
-    name = model.lower()
-    value = next((number for word, number in _BY_WORD if word in name), _DEFAULT)
-    return Strength(value=value, is_reasoning=any(word in name for word in _REASONING_WORDS))
+    name = f"-{_SEPARATORS.sub('-', model.lower())}-"  # whole words only: there is a "mini" in "gemini"
+    value = next((number for word, number in _BY_WORD if f"-{word}-" in name), _DEFAULT)
+    return Strength(value=value, is_reasoning=any(f"-{word}-" in name for word in _REASONING_WORDS))

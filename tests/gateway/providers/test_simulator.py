@@ -427,7 +427,22 @@ def test_weak_models_make_more_mistakes_and_only_where_flaws_are_wanted() -> Non
     weak, strong = _flawed_share("gpt-5.4-nano"), _flawed_share("gpt-6-astra")
     assert 0.03 < weak < 0.15
     assert strong < 0.02
-    assert strength.of("anthropic/claude-opus-5-5").value > strength.of("claude-haiku-5-5").value
+
+
+@pytest.mark.parametrize(
+    ("stronger", "weaker"),
+    [
+        ("anthropic/claude-opus-5-5", "claude-haiku-5-5"),
+        ("google/gemini-4-argon", "google/gemini-3.8-flash"),
+        ("gemini-3.8-flash", "gemini-2.5-flash-lite"),
+        ("gpt-5.4", "gpt-5.4-mini"),
+        ("gpt-5.4-mini", "gpt-5.4-nano"),
+        ("minimax/minimax-m3", "openai/gpt-4o-mini"),
+        ("global.anthropic.claude-sonnet-5-5", "amazon.nova-2-lite-v1:0"),
+    ],
+)
+def test_strength_follows_the_name(stronger: str, weaker: str) -> None:
+    assert strength.of(stronger).value > strength.of(weaker).value
 
 
 def test_several_choices_are_given_and_counted() -> None:
