@@ -168,7 +168,8 @@ def _finding(
     signal = signal_of(key[1])
     before, after = int(pair[0].denominator), int(pair[1].denominator)
     if effect is None or adjusted is None:
-        few = max(0, MIN_CALLS - before) + max(0, MIN_CALLS - after)
+        # A side without a single call is not short of some: waiting does not fill the time before the first policy.
+        few = max(0, MIN_CALLS - before) + max(0, MIN_CALLS - after) if before and after else 0
         return Finding(*key, NOT_ENOUGH_DATA, before, after, None, None, few or None, is_test)
     margin = margin_of(signal, effect)
     verdict = NOT_ENOUGH_DATA

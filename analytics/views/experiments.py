@@ -205,7 +205,8 @@ def _sentence(experiment: Experiment, found: ExperimentEvaluation) -> str:
             " lost or sent elsewhere: find out why before you read anything else here."
         )
     if found.verdict == evaluation.SHIP_TREATMENT:
-        return f"{experiment.treatment_model} is better by {metric}, and no guardrail got worse. Ship it."
+        better = f"{experiment.treatment_model} is better by {metric}"
+        return f"{better}, and no guardrail is seen to be worse. Ship it.{_unclear(found)}"
     if found.verdict == evaluation.KEEP_CONTROL:
         return f"{experiment.treatment_model} is worse by {metric}. Keep {experiment.control_model}."
     if found.verdict == evaluation.TRADE_OFF:
@@ -216,6 +217,19 @@ def _sentence(experiment: Experiment, found: ExperimentEvaluation) -> str:
     missing = found.result["calls_missing"]
     more = f" About {money.count(missing)} more calls would show one that matters." if missing else ""
     return f"No difference by {metric} is seen yet.{more}"
+
+
+def _unclear(found: ExperimentEvaluation) -> str:
+    """Return what a decision taken now does not know: guardrails whose intervals still hold a loss that matters."""
+    open_ones = [
+        f"{evaluation.metric_of(result['metric']).title.lower()}"
+        f" (about {money.count(result['calls_missing'])} more calls)"
+        for result in found.result["metrics"][1:]
+        if result["outcome"] == "open"
+        and result["calls_missing"]
+        and evaluation.metric_of(result["metric"]).is_guardrail
+    ]
+    return f" Not clear yet: {', '.join(open_ones)}." if open_ones else ""
 
 
 def _arms(experiment: Experiment, result: dict[str, Any]) -> list[ArmRow]:

@@ -167,6 +167,10 @@ def _row(change: RouteChange, comparison: QualityComparison) -> FindingRow:
     result = comparison.result
     signal = quality.signal_of(comparison.signal)
     words, tone = _VERDICTS[comparison.verdict]
+    if not result["calls_before"]:
+        words = "No calls before the change"
+    elif not result["calls_after"]:
+        words = "No calls after the change"
     shown = None
     if result["effect"] is not None:
         effect = intervals.restored(result["effect"])

@@ -258,6 +258,11 @@ def test_only_the_most_frequent_task_types_and_feedback_names_are_compared():
     }
 
 
+def test_a_side_without_a_single_call_promises_no_number_of_calls():
+    found = quality.judge([SignalRow("chat", False, True, "errors", RatioSample.of([(0, 1)] * 500))])
+    assert [(finding.verdict, finding.calls_missing) for finding in found] == [(quality.NOT_ENOUGH_DATA, None)]
+
+
 def test_without_any_calls_nothing_is_found():
     assert quality.judge([]) == []
 

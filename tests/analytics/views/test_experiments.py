@@ -86,6 +86,30 @@ def test_the_verdict_says_in_words_what_to_do(
     assert words in page_of(login(cast.victor), evaluated(make_experiment(cast), hits=hits, units=units))
 
 
+def test_a_win_says_which_guardrails_are_not_clear_yet(cast: Cast, login: Login):
+    experiment = make_experiment(cast, primary_metric="cost")
+    arms = tuple(
+        Arm(
+            name,
+            False,
+            200,
+            200,
+            0,
+            {
+                "cost": RatioSample.of([(cost + n % 7, 1) for n in range(200)]),
+                "success": RatioSample.of([(int(n >= 20), 1) for n in range(200)]),
+            },
+        )
+        for name, cost in ((evaluation.CONTROL, 2000), (evaluation.TREATMENT, 1000))
+    )
+    found = evaluation.judge(Exposure(arms, 0), treatment_share=0.5, primary_metric="cost")
+    ExperimentEvaluation.objects.create(
+        experiment=experiment, result=experiments._stored(found), verdict=found.verdict, computed_at=NOW
+    )
+    page = page_of(login(cast.victor), experiment)
+    assert "Ship it. Not clear yet: success rate (about" in page
+
+
 def test_the_csv_holds_the_metrics_unrounded(cast: Cast, login: Login):
     experiment = evaluated(make_experiment(cast))
     answer = login(cast.victor).get(reverse("experiment_csv", args=[cast.acme.slug, experiment.pk]))

@@ -101,6 +101,15 @@ def test_a_change_without_calls_waits(cast: Cast, login: Login):
     assert "No calls to compare yet" in detail.content.decode()
 
 
+def test_a_first_policy_has_nothing_to_compare_with(cast: Cast, login: Login):
+    change = make_change(cast)
+    row = SignalRow("chat", False, True, "errors", RatioSample.of([(0, 1)] * 500))
+    quality._store(change, quality.judge([row]), WINDOW, now=CHANGED_AT + dt.timedelta(hours=6))
+    page = login(cast.alice).get(reverse("quality_change", args=[cast.acme.slug, change.pk])).content.decode()
+    assert "No calls before the change" in page
+    assert "more such calls" not in page
+
+
 def test_older_changes_are_on_the_next_page_and_a_strange_page_number_is_forgiven(cast: Cast, login: Login):
     for hours in range(25):
         make_change(cast, summary=f"Change {hours:02}", happened_at=CHANGED_AT - dt.timedelta(hours=hours))
