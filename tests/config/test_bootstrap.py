@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 
 from accounts import tokens
@@ -103,6 +105,17 @@ def test_an_unusable_provider_setting_is_told_before_anything_is_made(settings: 
     with pytest.raises(CommandError, match="KAIROS_PROVIDER_OPENAI_BASE_URL"):
         _run()
     assert not User.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_without_our_tables_is_told_in_words() -> None:
+    newest = [node for node in MigrationExecutor(connection).loader.graph.leaf_nodes() if node[0] == "accounts"]
+    MigrationExecutor(connection).migrate([("accounts", "0001_initial")])
+    try:
+        with pytest.raises(CommandError, match=r"Run `python manage\.py migrate` first\."):
+            _run()
+    finally:
+        MigrationExecutor(connection).migrate(newest)
 
 
 def _text(*changes: str) -> str:

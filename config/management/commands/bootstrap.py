@@ -7,6 +7,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from accounts import organizations, users
@@ -24,6 +26,7 @@ class Command(BaseCommand):
         parser.add_argument("--new-keys", action="store_true", help="make new keys though there are some; those stay")
 
     def handle(self, *args: Any, organization: str, email: str, new_keys: bool, **options: Any) -> None:
+        _require_migrations()
         try:
             first = bootstrap.prepare(
                 organization_name=organization,
@@ -36,6 +39,12 @@ class Command(BaseCommand):
         except (users.InvalidEmail, organizations.InvalidOrganization, registry.ProviderMisconfigured) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(_as_json(first) if options["json"] else _as_text(first))
+
+
+def _require_migrations() -> None:
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        raise CommandError("The database is not up to date. Run `python manage.py migrate` first.")
 
 
 def _as_json(first: bootstrap.FirstOwner) -> str:
