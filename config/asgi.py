@@ -8,7 +8,6 @@ of their own. Nothing here knows what a call or a page is.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import os
 from typing import Protocol
@@ -75,10 +74,10 @@ class Application:
         if self._serves_pages:
             self._pages = Pages()  # here and not above: Django's middleware costs a data-plane process nothing
         if self._serves_data_plane:
-            # Imported here: the pages' own process never pays for the data plane.
-            data_plane: DataPlane = importlib.import_module("gateway.asgi").application
-            await data_plane.startup()
-            self.data_plane = data_plane
+            from gateway import asgi  # here and not above: the pages' own process never pays for the data plane
+
+            await asgi.application.startup()
+            self.data_plane = asgi.application
         if self._worker is not None:
             await asyncio.to_thread(self._worker.start)
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import time
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -62,7 +60,7 @@ def data_plane(monkeypatch: pytest.MonkeyPatch) -> DataPlane:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, found: DataPlane) -> DataPlane:
-    monkeypatch.setitem(sys.modules, "gateway.asgi", SimpleNamespace(application=found))
+    monkeypatch.setattr("gateway.asgi.application", found)
     return found
 
 
