@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -16,9 +19,11 @@ import openai
 import orjson
 import pytest
 import uvicorn
+from django.core.management import CommandError, call_command
 from google import genai
 from google.genai import types
 
+from gateway.catalog import loader
 from gateway.management.simulator_server import Journal, SimulatorServer
 
 _TOOL_SCHEMA = {"type": "object", "properties": {"input": {"type": "integer"}}, "required": ["input"]}
@@ -251,3 +256,32 @@ def test_the_journal_is_bounded_and_still_counts() -> None:
     report = journal.report(limit=10)
     assert [entry["number"] for entry in report["entries"]] == [3, 4]
     assert (report["total"], report["counts"]) == (5, {"ok": 5})
+
+
+def test_the_command_serves_the_catalogs_models_until_it_is_told_to_stop() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    root = Path(__file__).resolve().parents[3]
+    command = [sys.executable, "manage.py", "simulator", "--port", str(port), "--scale", "0"]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=5) as answer:
+                        listed = [model["id"] for model in orjson.loads(answer.read())["data"]]
+                    break
+                except urllib.error.URLError:
+                    assert process.poll() is None, "the command ended by itself"
+                    assert time.monotonic() < deadline, "the command did not begin to serve"
+                    time.sleep(0.05)
+        finally:
+            process.terminate()
+        assert process.wait(timeout=20) in (0, -15)
+    assert {model.upstream for model in loader.load_catalog()} == set(listed)
+
+
+def test_the_command_refuses_a_negative_scale() -> None:
+    with pytest.raises(CommandError, match="scale"):
+        call_command("simulator", scale=-1.0)
