@@ -19,10 +19,15 @@ FULL_REDIS_URL ?= redis://127.0.0.1:6379/15
 FAULTS_POSTGRES_URL ?= postgresql://postgres@127.0.0.1:5432/postgres
 FAULTS_ARGS ?=
 
+# `make bench` makes a database of its own there, and flushes the Redis database, which must be empty.
+BENCH_POSTGRES_URL ?= postgresql://postgres@127.0.0.1:5432/postgres
+BENCH_REDIS_URL ?= redis://127.0.0.1:6379/9
+BENCH_ARGS ?=
+
 export PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-full check conformance faults format lock clean
+.PHONY: help up demo test test-full check conformance faults bench format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -63,6 +68,9 @@ faults: $(DEVELOPMENT) ## Kill gateway, worker and stores under load and count w
 
 lock: $(VENV)/tools/bin/uv ## Resolve the dependencies anew and write uv.lock
 	$(UV) lock --upgrade
+
+bench: $(DEVELOPMENT) ## Measure the gateway beside nginx, every answer and record checked (15 minutes)
+	$(BIN)/python -m benchmarks.gateway --database-url $(BENCH_POSTGRES_URL) --redis-url $(BENCH_REDIS_URL) $(BENCH_ARGS)
 
 clean: ## Remove the environment and caches; state in ./var stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis htmlcov .coverage tests/conformance/node/node_modules
