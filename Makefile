@@ -27,7 +27,7 @@ BENCH_ARGS ?=
 export PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-full check conformance faults bench format lock clean
+.PHONY: help up demo test test-full check conformance browser faults bench format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,10 @@ conformance: $(DEVELOPMENT) ## Install the Node client and run the conformance t
 	cd tests/conformance/node && npm ci --no-audit --no-fund --ignore-scripts
 	$(BIN)/pytest -m conformance $(PYTEST_ARGS)
 
+browser: $(DEVELOPMENT) ## Drive the pages in headless Chromium (needs Node.js and Chromium)
+	cd tests/journeys && npm ci --no-audit --no-fund --ignore-scripts
+	$(BIN)/pytest -m browser tests/journeys $(PYTEST_ARGS)
+
 faults: $(DEVELOPMENT) ## Kill gateway, worker and stores under load and count what was lost (5 minutes)
 	cd tests/clickhouse_server && npm ci --no-audit --no-fund --ignore-scripts
 	$(BIN)/python -m tests.faults --postgres $(FAULTS_POSTGRES_URL) $(FAULTS_ARGS)
@@ -73,7 +77,7 @@ bench: $(DEVELOPMENT) ## Measure the gateway beside nginx, every answer and reco
 	$(BIN)/python -m benchmarks.gateway --database-url $(BENCH_POSTGRES_URL) --redis-url $(BENCH_REDIS_URL) $(BENCH_ARGS)
 
 clean: ## Remove the environment and caches; state in ./var stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis htmlcov .coverage tests/conformance/node/node_modules
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis htmlcov .coverage tests/conformance/node/node_modules tests/journeys/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/tools/bin/uv: deploy/uv-requirements.txt

@@ -1,7 +1,8 @@
 """Figures for the pages, as the JSON that Plotly draws, and the same numbers as rows for the table below each.
 
 Colours are names of design tokens (`chart-1` … `chart-other`); `charts.js` puts the theme's values in. A bar's height
-is the only place where an amount becomes a float; what hovering shows is the exact text.
+is the only place where an amount becomes a float; what hovering shows is the exact text. Texts hold no markup but
+`<br>` and `<extra>`: Plotly would make style attributes of it, which the content security policy forbids.
 """
 
 from __future__ import annotations
@@ -202,7 +203,7 @@ def _stack_figure(
                 "customdata": [
                     [when, money.usd_exact(amount)] for when, amount in zip(words, one.amounts, strict=True)
                 ],
-                "hovertemplate": "%{customdata[0]}<br><b>%{fullData.name}</b> %{customdata[1]}<extra></extra>",
+                "hovertemplate": "%{customdata[0]}<br>%{fullData.name}  %{customdata[1]}<extra></extra>",
                 "marker": {"color": one.colour},
             }
             for one in series

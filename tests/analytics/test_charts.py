@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,6 +42,7 @@ def test_a_figure_is_json_without_styles_or_colours_of_its_own() -> None:
     )
     text = json.dumps(found.figure)
     assert "#" not in text
+    assert set(re.findall(r"<[^>]+>", text)) <= {"<br>", "<extra>", "</extra>"}
     assert found.figure["data"][0]["customdata"][1] == ["Wed 18 Nov, 01:00\u201302:00", "$0.001330"]
     assert found.figure["layout"]["annotations"][0]["hovertext"] == "The route changed"
 
