@@ -58,13 +58,14 @@ format: $(DEVELOPMENT) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-conformance: $(DEVELOPMENT) ## Install the Node client and run the conformance tests
-	cd tests/conformance/node && npm ci --no-audit --no-fund --ignore-scripts
+conformance: $(DEVELOPMENT) node-client ## Install the Node client and run the conformance tests
 	$(BIN)/pytest -m conformance $(PYTEST_ARGS)
 
-browser: $(DEVELOPMENT) ## Drive the pages in headless Chromium (needs Node.js and Chromium)
-	cd tests/journeys && npm ci --no-audit --no-fund --ignore-scripts
-	$(BIN)/pytest -m browser tests/journeys $(PYTEST_ARGS)
+node-client: tests/conformance/node/node_modules/.package-lock.json
+
+tests/conformance/node/node_modules/.package-lock.json: tests/conformance/node/package-lock.json
+	cd tests/conformance/node && npm ci --no-audit --no-fund --ignore-scripts
+	@touch $@
 
 faults: $(DEVELOPMENT) ## Kill gateway, worker and stores under load and count what was lost (5 minutes)
 	cd tests/clickhouse_server && npm ci --no-audit --no-fund --ignore-scripts
