@@ -27,7 +27,7 @@ BENCH_ARGS ?=
 export PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-full check conformance browser faults bench format lock clean
+.PHONY: help up demo test test-full check conformance node-client browser faults bench format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
