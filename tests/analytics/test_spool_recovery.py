@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics import spool
-from analytics.spool import frames
+from analytics.spool import files, frames
 from tests.analytics.spooling import Clock, crash, duplicates, intent_line, left_open, make_line, open_writer, outcomes
 
 
@@ -175,15 +175,43 @@ def test_a_recovery_that_the_disk_interrupts_is_finished_by_the_next(tmp_path: P
     directory.mkdir()
     (directory / name).write_bytes(data)
 
-    def fail(*_args: object) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
     with monkeypatch.context() as context:
-        context.setattr(os, broken, fail)
+        context.setattr(os, broken, _fail)
         assert spool.recover(directory).failed == (name.stem,)
     assert spool.recover(directory).failed == ()
     assert outcomes(directory) == {"req_1": ["settled"], "req_2": ["settled"], "req_3": ["interrupted"]}
     assert left_open(directory) == []
+
+
+def test_a_recovery_that_dies_between_two_segments_is_finished_without_doubles(tmp_path: Path, monkeypatch) -> None:
+    writer = open_writer(tmp_path / "spool")
+    writer.intent("req_long", intent_line("req_long"))
+    writer.record("req_1", make_line("req_1"))
+    with monkeypatch.context() as context:
+        context.setattr(files, "seal", _fail)
+        with pytest.raises(spool.SpoolUnavailable):
+            writer.seal()
+    writer.record("req_2", make_line("req_2"))
+    left = crash(tmp_path / "spool", tmp_path / "left")
+    writer.close()
+    assert len(left_open(left)) == 2
+    seal, sealed = files.seal, []
+
+    def seal_one(segment: files.SegmentFile) -> Path:
+        if sealed:
+            _fail()
+        sealed.append(seal(segment))
+        return sealed[0]
+
+    with monkeypatch.context() as context:
+        context.setattr(files, "seal", seal_one)
+        assert len(spool.recover(left).failed) == 1
+    assert spool.recover(left).failed == ()
+    assert outcomes(left) == {"req_1": ["settled"], "req_2": ["settled"], "req_long": ["interrupted"]}
+
+
+def _fail(*_: object) -> None:
+    raise OSError(errno.EIO, "Input/output error")
 
 
 def test_files_that_were_being_made_are_removed_when_old(tmp_path: Path) -> None:

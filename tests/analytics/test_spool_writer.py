@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from analytics import request_log, spool
-from analytics.spool import files
+from analytics.spool import files, frames
 from tests.analytics.spooling import Clock, crash, intent_line, left_open, make_line, open_writer, outcomes
 
 
@@ -220,6 +220,29 @@ def test_a_failed_write_leaves_a_file_without_its_first_half(tmp_path: Path, mon
     writer.record("req_3", make_line("req_3"))
     writer.close()
     assert outcomes(tmp_path / "spool") == {"req_1": ["settled"], "req_3": ["settled"]}
+
+
+def test_half_a_record_is_removed_at_once(tmp_path: Path, monkeypatch) -> None:
+    writer = open_writer(tmp_path)
+    writer.intent("req_1", intent_line("req_1"))
+    (opened,) = tmp_path.glob("*.open")
+    real, calls = os.pwrite, []
+
+    def write_fifty_bytes_then_fail(fd: int, data: bytes, position: int) -> int:
+        calls.append(len(data))
+        if len(calls) == 1:
+            return real(fd, data[:50], position)
+        if len(calls) == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(fd, data, position)
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "pwrite", write_fifty_bytes_then_fail)
+        with pytest.raises(spool.SpoolUnavailable):
+            writer.record("req_1", make_line("req_1"))
+    assert frames.scan(opened.read_bytes()).torn_bytes == 0
+    writer.close()
+    assert outcomes(tmp_path) == {"req_1": ["settled"]}
 
 
 def test_a_record_that_the_disk_refused_is_written_when_it_takes_it(tmp_path: Path, monkeypatch) -> None:
