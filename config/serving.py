@@ -5,6 +5,8 @@ What is served is `config.asgi`'s business; what is prepared before is the `up` 
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import signal
 import socket
 import sys
@@ -63,7 +65,7 @@ def serve(application: str, *, on: socket.socket, on_ready: Callable[[], None]) 
         application,
         interface="asgi3",
         loop="uvloop",
-        http="httptools",
+        http=_protocol(application),
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -76,6 +78,15 @@ def serve(application: str, *, on: socket.socket, on_ready: Callable[[], None]) 
         signal.signal(number, _ignore)
     server.run(sockets=[on])
     return server.started
+
+
+def _protocol(application: str) -> type[asyncio.Protocol] | str:
+    """Return uvicorn's HTTP protocol, with the data plane's express lane where the process has a data plane."""
+    if application == "config.asgi:control_plane":
+        return "httptools"
+    # Imported here: the pages' own process never pays for the data plane.
+    protocol: type[asyncio.Protocol] = importlib.import_module("gateway.express").ExpressProtocol
+    return protocol
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

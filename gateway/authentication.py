@@ -64,7 +64,7 @@ def require_usable(key: KeySnapshot | None, *, scope: str, now: float) -> KeySna
         )
     if key.scopes and scope not in key.scopes:
         raise errors.PermissionDenied(
-            f"This API key has no `{scope}` scope. Use another key, or change its scopes under Keys.",
+            f"This API key has no `{scope}` scope. Create one that has it under Keys.",
             code="missing_scope",
         )
     return key

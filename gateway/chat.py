@@ -27,8 +27,8 @@ CLIENT_GONE = 499
 _UNKNOWN_COST = Settlement(UNPRICED)
 
 
-def admit(state: State, draft: Draft, raw: bytes, headers: Mapping[bytes, bytes]) -> None:
-    """Parse the call, decide where it goes, and note the intent.
+def decide(state: State, draft: Draft, raw: bytes, headers: Mapping[bytes, bytes]) -> None:
+    """Parse the call and decide where it goes.
 
     Raises:
         errors.GatewayError: it cannot be served; the draft holds what is known by then.
@@ -36,6 +36,11 @@ def admit(state: State, draft: Draft, raw: bytes, headers: Mapping[bytes, bytes]
     draft.call = call = openai.parse_chat(raw, headers, is_test=draft.key.is_test)
     draft.decision = decision = state.router.decide(call, draft.key, call_id=draft.body)
     draft.endpoint = decision.endpoints[0]
+
+
+def admit(state: State, draft: Draft, raw: bytes, headers: Mapping[bytes, bytes]) -> None:
+    """Parse the call, decide where it goes, and note the intent: from here on it may go out. Raises as `decide`."""
+    decide(state, draft, raw, headers)
     state.recorder.intent(draft)
 
 
@@ -140,6 +145,11 @@ class Broadcast:
             rest = self.hear(b"".join(reader.finish()))
             if reader.error is not None:
                 error = dispatch.raised(reader.error, provider=self._endpoint.provider)
+            elif reader.garbage_lines:
+                error = errors.UpstreamGarbage(
+                    "The provider sent a chunk that cannot be read; the answer is incomplete.",
+                    provider=self._endpoint.provider,
+                )
             elif not reader.finish_reason:
                 error = errors.UpstreamCut(
                     "The provider's stream ended before the answer was complete.", provider=self._endpoint.provider

@@ -88,11 +88,11 @@ async def complete(providers: Providers, draft: Draft) -> Completion:
         try:
             completion = await _complete_at(providers, draft, endpoint)
         except errors.UpstreamFailed as error:
-            _note(draft, endpoint, started, error)
+            note(draft, endpoint, started, error)
             if not _may_go_on(draft, position, error):
                 raise
         else:
-            _note(draft, endpoint, started, None)
+            note(draft, endpoint, started, None)
             return completion
     raise AssertionError("a decision has at least one endpoint")
 
@@ -108,13 +108,29 @@ async def open_stream(providers: Providers, draft: Draft, *, chunk_id: str, crea
         try:
             stream = await _open_at(providers, draft, endpoint, chunk_id=chunk_id, created=created)
         except errors.UpstreamFailed as error:
-            _note(draft, endpoint, started, error)
+            note(draft, endpoint, started, error)
             if not _may_go_on(draft, position, error):
                 raise
         else:
-            _note(draft, endpoint, started, None)
+            note(draft, endpoint, started, None)
             return stream
     raise AssertionError("a decision has at least one endpoint")
+
+
+def require_sound(reader: StreamReader, *, endpoint: Endpoint, is_over: bool) -> None:
+    """Raise what a stream that has given no output yet has failed with; return when it has not.
+
+    Raises:
+        errors.UpstreamFailed: it said so, sent what cannot be read, or ended without a finish reason.
+    """
+    if reader.error is not None:
+        raise raised(reader.error, provider=endpoint.provider)
+    if reader.garbage_lines:
+        raise errors.UpstreamGarbage(
+            "The provider sent a chunk that cannot be read; the answer is incomplete.", provider=endpoint.provider
+        )
+    if is_over and not reader.finish_reason:
+        raise errors.UpstreamCut("The provider's stream ended before it said anything.", provider=endpoint.provider)
 
 
 def raised(failure: ProviderError, *, provider: str) -> errors.UpstreamFailed:
@@ -170,14 +186,7 @@ async def _open_at(
             else:
                 pending += reader.finish()
                 is_over = True
-            if reader.error is not None:
-                raise raised(reader.error, provider=endpoint.provider)
-        if reader.garbage_lines:
-            raise errors.UpstreamGarbage(
-                "The provider sent a chunk that cannot be read; the answer is incomplete.", provider=endpoint.provider
-            )
-        if is_over and not reader.finish_reason:
-            raise errors.UpstreamCut("The provider's stream ended before it said anything.", provider=endpoint.provider)
+            require_sound(reader, endpoint=endpoint, is_over=is_over)
         return OpenStream(endpoint, reader, sent, b"".join(pending), is_over)
     except BaseException:
         sent.close()
@@ -207,7 +216,8 @@ def _may_go_on(draft: Draft, position: int, error: errors.UpstreamFailed) -> boo
     return position + 1 < len(_endpoints(draft)) and not isinstance(error, errors.UpstreamRejected)
 
 
-def _note(draft: Draft, endpoint: Endpoint, started: float, error: errors.UpstreamFailed | None) -> None:
+def note(draft: Draft, endpoint: Endpoint, started: float, error: errors.UpstreamFailed | None) -> None:
+    """Note an attempt that began at `started` (perf_counter) and ended now."""
     elapsed_us = round((time.perf_counter() - started) * 1e6)
     draft.upstream_us += elapsed_us
     attempt: dict[str, object] = {

@@ -10,7 +10,7 @@ from gateway import errors
 Headers = list[tuple[bytes, bytes]]
 
 _JSON = (b"content-type", b"application/json")
-_SSE: Headers = [
+SSE_HEADERS: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
@@ -114,7 +114,7 @@ async def start_stream(request: Request, headers: Headers) -> None:
         {
             "type": "http.response.start",
             "status": 200,
-            "headers": [*_SSE, (b"x-request-id", request.request_id.encode()), *headers],
+            "headers": [*SSE_HEADERS, (b"x-request-id", request.request_id.encode()), *headers],
         }
     )
 

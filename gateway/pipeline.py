@@ -38,9 +38,11 @@ async def serve_chat(state: State, request: Request) -> None:
     try:
         key = await authenticate(state, request, scope="chat")
         raw = await request.read(state.max_request_bytes)
-        draft = chat.new_draft(body_id=request.body_id, key=key, now=request.now)
+        admitted: Draft | None = request.scope.get("state", {}).get("draft")
+        draft = admitted or chat.new_draft(body_id=request.body_id, key=key, now=request.now)
         try:
-            chat.admit(state, draft, raw, request.headers)
+            if admitted is None:
+                chat.admit(state, draft, raw, request.headers)
             await resume_chat(state, request, draft, started)
         except errors.GatewayError as error:
             chat.fail(state, draft, error, started=started)

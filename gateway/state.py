@@ -25,6 +25,10 @@ from gateway.snapshot import Snapshot
 from gateway.upstream import Timeouts, Upstream
 
 
+# Resellers whose models are addressed by the reseller's own names: all of their prices are loaded.
+_WHOLE_PROVIDERS = {"openrouter": "openrouter"}
+
+
 @dataclass(slots=True)
 class State:
     """The parts of a running data plane."""
@@ -45,7 +49,9 @@ class State:
     async def open(cls) -> State:
         """Load the catalog and the prices, recover the spool, and start the background work."""
         loop = asyncio.get_running_loop()
-        catalog, book = await asyncio.to_thread(loader.load, settings.DATA_DIR / "prices")
+        catalog, book = await asyncio.to_thread(
+            loader.load, settings.DATA_DIR / "prices", whole_providers=_WHOLE_PROVIDERS
+        )
         configured = registry.build(settings.PROVIDER_SETTINGS)
         metrics = Metrics()
         shipper = await asyncio.to_thread(shipping.recover_and_start, settings.SPOOL_DIR)
@@ -63,7 +69,7 @@ class State:
             book=book,
             registry=configured,
             snapshot=snapshot,
-            router=_router(catalog, book, configured),
+            router=make_router(catalog, book, configured, now=time.time()),
             providers=Providers(
                 adapters=registry.ADAPTERS,
                 upstream=upstream,
@@ -96,8 +102,9 @@ class State:
         await asyncio.to_thread(self.snapshot.stop)
 
 
-def _router(catalog: Catalog, book: PriceBook, configured: registry.Registry) -> Router:
-    ranks = book.cost_ranks(time.time())
+def make_router(catalog: Catalog, book: PriceBook, configured: registry.Registry, *, now: float) -> Router:
+    """Return the router over the configured providers; models are ranked by their prices `now` (epoch seconds)."""
+    ranks = book.cost_ranks(now)
 
     def live(model: Model) -> Endpoint | None:
         return configured.endpoint_for(model=model.id, provider=model.provider, upstream_model=model.upstream)

@@ -14,7 +14,7 @@ import ssl
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httptools
@@ -44,7 +44,7 @@ class Response:
 
     __slots__ = ("_connection", "body", "raw_headers", "status")
 
-    def __init__(self, status: int, raw_headers: list[tuple[bytes, bytes]], connection: _Connection) -> None:
+    def __init__(self, status: int, raw_headers: list[tuple[bytes, bytes]], connection: Connection) -> None:
         self.status = status
         self.raw_headers = raw_headers
         self.body = b""
@@ -77,7 +77,25 @@ class Response:
         self._connection.abort(errors.UpstreamCut("The answer was given up."))
 
 
-class _Connection(asyncio.Protocol):
+class Sink(Protocol):
+    """Hears of an exchange in callbacks instead of awaiting it. Nothing is called after the end or a failure."""
+
+    def answered(self, connection: Connection) -> None:
+        """Take a whole answer, when the exchange collects, or a refusal (a status of 400 or more)."""
+        ...
+
+    def arrived(self, connection: Connection, piece: bytes, *, is_over: bool) -> None:
+        """Take some of a streamed answer with a status below 400."""
+        ...
+
+    def failed(self, connection: Connection, error: errors.UpstreamFailed) -> None:
+        """Take the failure that ends the exchange."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """One connection, with at most one request in flight. Its users are `Upstream.send` and the sinks."""
+
     __slots__ = (
         "_buffered",
         "_collects",
@@ -89,6 +107,7 @@ class _Connection(asyncio.Protocol):
         "_parser",
         "_parts",
         "_pool",
+        "_sink",
         "_size",
         "_status",
         "_timeouts",
@@ -101,18 +120,31 @@ class _Connection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, pool: _Pool) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self.is_closed = False
         self.idle_since = 0.0
         self.deadline = self.hard_deadline = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._error: errors.UpstreamFailed | None = None
+        self._sink: Sink | None = None
         self._ended = True
 
     # -- one exchange
 
     def begin(self, data: bytes, *, collects: bool, timeouts: Timeouts, now: float) -> asyncio.Future[None]:
+        """Send a request; the future is done when the answer is whole (`collects`) or its headers are."""
+        self._start(data, collects=collects, timeouts=timeouts, now=now)
+        self._waiter = waiter = self._pool.loop.create_future()
+        return waiter
+
+    def begin_for(self, sink: Sink, data: bytes, *, collects: bool, timeouts: Timeouts, now: float) -> None:
+        """Send a request whose answer goes to `sink`."""
+        self._sink = sink
+        self._pool.busy.add(self)
+        self._start(data, collects=collects, timeouts=timeouts, now=now)
+
+    def _start(self, data: bytes, *, collects: bool, timeouts: Timeouts, now: float) -> None:
         self._parser: Any = httptools.HttpResponseParser(self)
         self._parts: list[bytes] = []
         self._headers: list[tuple[bytes, bytes]] = []
@@ -124,9 +156,7 @@ class _Connection(asyncio.Protocol):
         self._timeouts = timeouts
         self.deadline = now + timeouts.first_byte
         self.hard_deadline = now + timeouts.total
-        self._waiter = waiter = self._pool.loop.create_future()
         self.transport.write(data)
-        return waiter
 
     def response(self) -> Response:
         response = Response(self._status, self._headers, self)
@@ -156,6 +186,35 @@ class _Connection(asyncio.Protocol):
             finally:
                 self._waiter = None
 
+    def pause(self) -> None:
+        """Take no more from the provider until `resume`."""
+        if not self._ended and not self.is_closed:
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Go on taking."""
+        if not self._ended and not self.is_closed:
+            # The client's slowness is not the provider's.
+            self.deadline = time.monotonic() + self._timeouts.between_pieces
+            self.transport.resume_reading()
+
+    @property
+    def status(self) -> int:
+        """The answer's status, once its headers are in."""
+        return self._status
+
+    def drop(self) -> None:
+        """End an exchange that a sink heard before its end: the connection is closed, the provider sees it."""
+        self._sink = None
+        self._pool.busy.discard(self)
+        self.transport.abort()
+
+    def finish(self) -> None:
+        """End an exchange that a sink heard to its end: the connection is handed back, or closed if it must be."""
+        self._sink = None
+        self._pool.busy.discard(self)
+        self.release()
+
     def release(self) -> None:
         """Hand the connection back when its answer is complete, else close it."""
         if self._ended and self._keeps_alive and not self.is_closed and self._error is None:
@@ -178,6 +237,11 @@ class _Connection(asyncio.Protocol):
     def _fail(self, error: errors.UpstreamFailed) -> None:
         if self._error is None and not self._ended:
             self._error = error
+            sink, self._sink = self._sink, None
+            if sink is not None:
+                self._pool.busy.discard(self)
+                sink.failed(self, error)
+                return
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
@@ -198,8 +262,25 @@ class _Connection(asyncio.Protocol):
         except httptools.HttpParserError:
             self.abort(errors.UpstreamGarbage("The provider's answer is not HTTP."))
             return
-        if self._parts and not self._collects:
+        if self._sink is not None:
+            self._tell()
+        elif self._parts and not self._collects:
             self._wake()
+
+    def _tell(self) -> None:
+        """Give the sink what has arrived. Outside of the parser's callbacks, so that the connection may be used
+        anew."""
+        sink = self._sink
+        if sink is None or self._error is not None:
+            return
+        if self._collects:
+            if self._ended:
+                sink.answered(self)
+        elif self._ended or self._parts:
+            parts = self._parts
+            self._parts = []
+            self._buffered = 0
+            sink.arrived(self, parts[0] if len(parts) == 1 else b"".join(parts), is_over=self._ended)
 
     def eof_received(self) -> bool:
         return False
@@ -211,6 +292,7 @@ class _Connection(asyncio.Protocol):
         if self.has_answer_begun and self._ends_with_connection():
             self._ended = True
             self._wake()
+            self._tell()
             return
         self._fail(
             errors.UpstreamCut("The provider closed the connection before its answer was complete.")
@@ -249,7 +331,7 @@ class _Connection(asyncio.Protocol):
             return
         self.deadline = time.monotonic() + self._timeouts.between_pieces
         self._buffered += len(data)
-        if self._buffered > _BUFFER_HIGH and not self._is_paused:
+        if self._buffered > _BUFFER_HIGH and not self._is_paused and self._sink is None:
             self._is_paused = True
             self.transport.pause_reading()
 
@@ -263,8 +345,8 @@ class _Connection(asyncio.Protocol):
         self._wake()
 
 
-class _Pool:
-    """The connections to one origin."""
+class Pool:
+    """The connections to one base URL."""
 
     def __init__(self, origin: str, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None) -> None:
         parts = urlsplit(origin)
@@ -274,9 +356,13 @@ class _Pool:
         self.prefix = parts.path.rstrip("/")
         self.authority = parts.netloc.rpartition("@")[2]
         self.context = context if parts.scheme == "https" else None
-        self.idle: list[_Connection] = []
-        self.busy: set[_Connection] = set()
+        self.idle: list[Connection] = []
+        self.busy: set[Connection] = set()
         self._heads: dict[tuple[str, tuple[tuple[str, str], ...]], bytes] = {}
+
+    def request(self, path: str, headers: tuple[tuple[str, str], ...], body: bytes) -> bytes:
+        """Return a whole request."""
+        return b"%b%d\r\n\r\n%b" % (self.head(path, headers), len(body), body)
 
     def head(self, path: str, headers: tuple[tuple[str, str], ...]) -> bytes:
         key = (path, headers)
@@ -292,18 +378,19 @@ class _Pool:
             self._heads[key] = head
         return head
 
-    def take(self) -> _Connection | None:
+    def take(self) -> Connection | None:
+        """Return an idle connection, if there is one."""
         while self.idle:
             connection = self.idle.pop()
             if not connection.is_closed:
                 return connection
         return None
 
-    async def connect(self, within_s: float) -> _Connection:
+    async def connect(self, within_s: float) -> Connection:
         try:
             async with asyncio.timeout(within_s):
                 _, connection = await self.loop.create_connection(
-                    lambda: _Connection(self), self.host, self.port, ssl=self.context
+                    lambda: Connection(self), self.host, self.port, ssl=self.context
                 )
         except TimeoutError:
             raise errors.UpstreamTimeout("The provider could not be reached in time.") from None
@@ -333,7 +420,7 @@ class Exchange:
 
     __slots__ = ("_connection", "_pool", "response")
 
-    def __init__(self, pool: _Pool, connection: _Connection) -> None:
+    def __init__(self, pool: Pool, connection: Connection) -> None:
         self._pool = pool
         self._connection = connection
         self.response: Response
@@ -348,16 +435,17 @@ class Upstream:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._pools: dict[str, _Pool] = {}
+        self._pools: dict[str, Pool] = {}
         self._context: ssl.SSLContext | None = None
         self._sweeper = loop.create_task(self._sweep())
 
-    def _pool(self, base_url: str) -> _Pool:
+    def pool(self, base_url: str) -> Pool:
+        """Return the connections to a base URL."""
         pool = self._pools.get(base_url)
         if pool is None:
             if self._context is None and base_url.startswith("https"):
                 self._context = ssl.create_default_context()
-            pool = self._pools[base_url] = _Pool(base_url, self._loop, self._context)
+            pool = self._pools[base_url] = Pool(base_url, self._loop, self._context)
         return pool
 
     async def send(
@@ -378,8 +466,8 @@ class Upstream:
         Raises:
             errors.UpstreamFailed: UpstreamError (refused, reset), UpstreamTimeout, UpstreamCut or UpstreamGarbage.
         """
-        pool = self._pools.get(base_url) or self._pool(base_url)
-        data = b"%b%d\r\n\r\n%b" % (pool.head(path, headers), len(body), body)
+        pool = self._pools.get(base_url) or self.pool(base_url)
+        data = pool.request(path, headers, body)
         connection = pool.take()
         is_reused = connection is not None
         if connection is None:
@@ -420,6 +508,6 @@ class Upstream:
         for connection in self._connections():
             connection.transport.abort()
 
-    def _connections(self) -> Iterable[_Connection]:
+    def _connections(self) -> Iterable[Connection]:
         for pool in self._pools.values():
             yield from [*pool.idle, *pool.busy]

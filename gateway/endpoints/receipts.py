@@ -6,7 +6,7 @@ import asyncio
 
 import orjson
 
-from analytics.queries import records
+from analytics.request_log import RequestLog
 from gateway import errors, identifiers, pipeline, receipt
 from gateway.http import Request, send_json
 from gateway.state import State
@@ -20,15 +20,19 @@ async def handle(state: State, request: Request) -> None:
         raise errors.NotFound("That is no receipt id. It looks like rcpt_ and 26 characters.", code="receipt_not_found")
     record = state.recorder.recent(wanted)
     if record is None:
-        record = await asyncio.to_thread(
-            records.find,
-            organization_id=key.organization_id,
-            request_id=wanted,
-            started_us=identifiers.started_us(wanted),
-        )
+        record = await asyncio.to_thread(_stored, key.organization_id, wanted)
     if record is None or record.workspace_id != key.workspace_id:
         raise errors.NotFound(
             "There is no receipt with this id in this key's workspace. A receipt can take a few seconds to arrive.",
             code="receipt_not_found",
         )
     await send_json(request, orjson.dumps(receipt.whole(record)))
+
+
+def _stored(organization_id: str, request_id: str) -> RequestLog | None:
+    # Imported here: the log store's driver is loaded by the first look-up, not by every gateway process.
+    from analytics.queries import records
+
+    return records.find(
+        organization_id=organization_id, request_id=request_id, started_us=identifiers.started_us(request_id)
+    )

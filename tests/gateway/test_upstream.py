@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
@@ -34,7 +34,7 @@ async def provider(script: Script) -> AsyncIterator[tuple[Upstream, str, list[in
         try:
             await script(reader, writer, len(connections))
         except (asyncio.IncompleteReadError, ConnectionError):
-            pass
+            return
         finally:
             writer.close()
 
@@ -172,9 +172,7 @@ async def test_silence_is_a_timeout(answer: bytes) -> None:
 
     async with provider(script) as (upstream, base_url, _):
         with pytest.raises(errors.UpstreamTimeout):
-            sent = await send(upstream, base_url, collects=False)
-            while await sent.response.piece():
-                pass
+            await (await send(upstream, base_url, collects=False)).response.read()
 
 
 async def test_what_is_not_http_is_garbage() -> None:
@@ -226,10 +224,8 @@ async def test_giving_up_closes_the_connection_at_once() -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
         await read_request(reader)
         writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\none\r\n")
-        try:
+        with suppress(ConnectionError):
             await reader.read()
-        except ConnectionError:
-            pass
         gone.set()
 
     async with provider(script) as (upstream, base_url, _):

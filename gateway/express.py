@@ -1,0 +1,371 @@
+"""The express lane: chat calls answered in the connection's own callbacks, without a task, a queue or an ASGI cycle.
+
+uvicorn takes this class as its HTTP protocol. A call may take the lane when nothing has to be waited for but the
+provider: a known key, one live endpoint of the OpenAI protocol, an idle connection to it, no content to store and no
+disk to await. Every other request, and every call that the lane cannot finish, goes the ASGI way as if the lane did
+not exist; both ways take the steps of `gateway.chat`.
+
+uvicorn's protocol class is no stable interface: its version is pinned, and `config.serving` can go without the lane.
+"""
+
+from __future__ import annotations
+
+import time
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from gateway import asgi, authentication, chat, dispatch, errors, identifiers
+from gateway.http import SSE_HEADERS, Headers
+from gateway.providers.protocol import Endpoint, StreamReader
+from gateway.recording import Draft
+from gateway.state import State
+from gateway.upstream import Connection
+
+_PATHS = frozenset({b"/v1/chat/completions", b"/api/v1/chat/completions"})
+# Longer bodies are read with backpressure, the ASGI way.
+_MAX_BODY = 1024 * 1024
+_JSON: Headers = [(b"content-type", b"application/json")]
+_PROTOCOL = "openai_chat"
+
+
+class ExpressProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with the lane in it."""
+
+    _call: _Call | None = None
+    _parts: list[bytes] | None = None  # the body, while its message may still take the lane
+    _size = 0
+    _is_deaf = False
+
+    def data_received(self, data: bytes) -> None:
+        if self._call is None:
+            super().data_received(data)
+        else:
+            self._refuse_pipelining()
+
+    def on_message_begin(self) -> None:
+        if self._call is not None:
+            self._refuse_pipelining()
+            return
+        # What uvicorn needs besides is made when the message turns out to be its own.
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self._parts = None
+
+    def on_headers_complete(self) -> None:
+        if self._is_deaf:
+            return
+        if (
+            self.url in _PATHS
+            and self.parser.get_method() == b"POST"
+            and not self.expect_100_continue
+            and self._is_idle()
+        ):
+            self._parts, self._size = [], 0
+        else:
+            self._go_the_asgi_way()
+
+    def on_body(self, body: bytes) -> None:
+        if self._is_deaf:
+            return
+        if self._parts is None:
+            super().on_body(body)
+            return
+        self._parts.append(body)
+        self._size += len(body)
+        if self._size > _MAX_BODY:
+            parts, self._parts = self._parts, None
+            self._go_the_asgi_way()
+            super().on_body(b"".join(parts))
+
+    def on_message_complete(self) -> None:
+        if self._is_deaf:
+            return
+        parts = self._parts
+        if parts is None:
+            super().on_message_complete()
+            return
+        self._parts = None
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        state = asgi.application.state
+        if state is not None:
+            call = _Call(self, state, keeps_alive=self._keeps_alive())
+            if call.enter(body):
+                self._call = call
+                return
+        self.hand_over(body)
+
+    def hand_over(self, body: bytes, draft: Draft | None = None) -> None:
+        """Let the ASGI application serve the message; `draft` where the lane had admitted the call already."""
+        self._call = None
+        self._go_the_asgi_way()
+        if draft is not None:
+            self.scope["state"]["draft"] = draft
+        super().on_body(body)
+        super().on_message_complete()
+
+    def end_call(self, *, keeps_alive: bool) -> None:
+        """The answer is written: be ready for the next message, or close."""
+        self._call = None
+        if not keeps_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        call, self._call = self._call, None
+        if call is not None:
+            call.lose_client()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._call is not None:
+            self._call.pause()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._call is not None:
+            self._call.resume()
+
+    def shutdown(self) -> None:
+        if self._call is not None:
+            self._call.keeps_alive = False
+        else:
+            super().shutdown()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _keeps_alive(self) -> bool:
+        return bool(self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive())
+
+    def _go_the_asgi_way(self) -> None:
+        """Tell uvicorn of the message's head, as its parser would have."""
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)
+        super().on_headers_complete()
+
+    def _refuse_pipelining(self) -> None:
+        """Requests sent before the answer has ended are not read: the connection closes after it (RFC 9112 §9.3.2)."""
+        self._is_deaf = True
+        if self._call is not None:
+            self._call.keeps_alive = False
+
+
+class _Call:
+    """One call in the lane; it hears its provider's connection."""
+
+    __slots__ = (
+        "_asked",
+        "_body",
+        "_broadcast",
+        "_connection",
+        "_draft",
+        "_endpoint",
+        "_pending",
+        "_protocol",
+        "_reader",
+        "_started",
+        "_state",
+        "keeps_alive",
+    )
+
+    def __init__(self, protocol: ExpressProtocol, state: State, *, keeps_alive: bool) -> None:
+        self._protocol = protocol
+        self._state = state
+        self.keeps_alive = keeps_alive
+        self._broadcast: chat.Broadcast | None = None
+        self._reader: StreamReader | None = None
+        self._pending: list[bytes] = []
+
+    def enter(self, body: bytes) -> bool:
+        """Send the call on its way; False, and nothing is done, when it cannot take the lane."""
+        state = self._state
+        now = time.time()
+        self._started = time.perf_counter()
+        headers = dict(self._protocol.headers)
+        try:
+            _, key = authentication.known_key(state.snapshot, headers)
+            if key is None or key.stores_content or state.recorder.is_awaited:
+                return False
+            authentication.require_usable(key, scope="chat", now=now)
+            draft = chat.new_draft(body_id=identifiers.new_body(int(now * 1000)), key=key, now=now)
+            endpoint = self._endpoint_of(draft, body, headers)
+            if endpoint is None:
+                return False
+            call = draft.call
+            assert call is not None
+            adapter = state.providers.adapters[_PROTOCOL]
+            request = adapter.request(call.body, call.raw, endpoint=endpoint, is_stream=call.is_stream)
+            pool = state.upstream.pool(endpoint.base_url)
+            connection = pool.take()
+            if connection is None:
+                return False
+            try:
+                state.recorder.intent(draft)
+            except errors.GatewayError:
+                pool.idle.append(connection)
+                return False
+        except errors.GatewayError:
+            return False  # the ASGI way finds the same and says so
+        draft.dropped_params = request.dropped_params
+        self._body, self._draft, self._endpoint, self._connection = body, draft, endpoint, connection
+        state.metrics.in_flight += 1
+        self._asked = time.perf_counter()
+        connection.begin_for(
+            self,
+            pool.request(request.path, request.headers, request.body),
+            collects=not call.is_stream,
+            timeouts=state.providers.timeouts,
+            now=time.monotonic(),
+        )
+        return True
+
+    def _endpoint_of(self, draft: Draft, body: bytes, headers: dict[bytes, bytes]) -> Endpoint | None:
+        chat.decide(self._state, draft, body, headers)
+        assert draft.decision is not None
+        endpoints = draft.decision.endpoints
+        endpoint = endpoints[0]
+        if len(endpoints) != 1 or endpoint.is_simulated or endpoint.protocol != _PROTOCOL:
+            return None
+        return endpoint
+
+    # -- gateway.upstream.Sink
+
+    def answered(self, connection: Connection) -> None:
+        adapter = self._state.providers.adapters[_PROTOCOL]
+        answer = connection.response()
+        try:
+            if answer.status != 200:
+                failure = adapter.error(answer.status, answer.headers, answer.body, endpoint=self._endpoint)
+                raise dispatch.raised(failure, provider=self._endpoint.provider)
+            completion = adapter.completion(answer.body, endpoint=self._endpoint)
+        except errors.UpstreamFailed as error:
+            connection.finish()
+            self._fail(error)
+            return
+        connection.finish()
+        dispatch.note(self._draft, self._endpoint, self._asked, None)
+        headers, data = chat.answer(self._state, self._draft, completion, started=self._started)
+        self._write(200, [*_JSON, (b"content-length", b"%d" % len(data)), *headers], data)
+        self._end()
+
+    def arrived(self, connection: Connection, piece: bytes, *, is_over: bool) -> None:
+        error: errors.UpstreamFailed | None = None
+        try:
+            if self._broadcast is None:
+                self._begin(connection, piece, is_over=is_over)
+            elif piece:
+                data = self._broadcast.feed(piece)
+                if data:
+                    self._protocol.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        except errors.UpstreamFailed as failure:
+            error = failure
+        if error is None and not is_over:
+            return
+        if error is None:
+            connection.finish()
+        else:
+            connection.drop()
+        if self._broadcast is not None:
+            self._finish_stream(error)
+        elif error is not None:
+            self._fail(error)
+
+    def failed(self, connection: Connection, error: errors.UpstreamFailed) -> None:
+        if self._broadcast is not None:
+            self._finish_stream(error)
+        elif isinstance(error, errors.UpstreamError) and not connection.has_answer_begun:
+            # A kept connection that the provider closed under us: the ASGI way sends again on another.
+            self._state.metrics.in_flight -= 1
+            self._protocol.hand_over(self._body, self._draft)
+        else:
+            self._fail(error)
+
+    # -- the client's side
+
+    def lose_client(self) -> None:
+        """The client hung up: let the provider go, and record what is known."""
+        self._connection.drop()
+        self._state.metrics.in_flight -= 1
+        if self._broadcast is not None:
+            self._note_wait()
+            error = errors.GatewayError("The client hung up.", status=chat.CLIENT_GONE)
+            self._broadcast.end(error, is_client_gone=True)
+        else:
+            chat.lose_client(self._state, self._draft, started=self._started)
+
+    def pause(self) -> None:
+        self._connection.pause()
+
+    def resume(self) -> None:
+        self._connection.resume()
+
+    # -- the stream
+
+    def _begin(self, connection: Connection, piece: bytes, *, is_over: bool) -> None:
+        """Read up to the first real output; then send the head and what was read.
+
+        Raises:
+            errors.UpstreamFailed: the stream ends or fails before.
+        """
+        state, draft, endpoint = self._state, self._draft, self._endpoint
+        if connection.status != 200:
+            raise errors.UpstreamGarbage("The provider answered with a redirection.", provider=endpoint.provider)
+        reader = self._reader
+        if reader is None:
+            reader = self._reader = state.providers.adapters[_PROTOCOL].stream(
+                endpoint=endpoint, chunk_id=f"gen_{draft.body}", created=draft.started_us // 1_000_000
+            )
+        self._pending += reader.feed(piece)
+        if is_over:
+            self._pending += reader.finish()
+        dispatch.require_sound(reader, endpoint=endpoint, is_over=is_over and not reader.has_output)
+        if not reader.has_output and not is_over:
+            return
+        dispatch.note(draft, endpoint, self._asked, None)
+        self._broadcast = broadcast = chat.Broadcast(state, draft, endpoint, reader, started=self._started)
+        head = self._head(
+            200, [*SSE_HEADERS, (b"transfer-encoding", b"chunked"), *chat.stream_headers(draft, self._started)]
+        )
+        data = broadcast.hear(b"".join(self._pending))
+        self._protocol.transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data) if data else head)
+
+    def _finish_stream(self, error: errors.UpstreamFailed | None) -> None:
+        assert self._broadcast is not None
+        self._note_wait()
+        last = self._broadcast.end(error)
+        self._protocol.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))
+        self._end()
+
+    def _note_wait(self) -> None:
+        """Count the time since the provider was asked as its own: what the lane adds comes before and after."""
+        self._draft.upstream_us = round((time.perf_counter() - self._asked) * 1e6)
+
+    # -- ends
+
+    def _fail(self, error: errors.UpstreamFailed) -> None:
+        dispatch.note(self._draft, self._endpoint, self._asked, error)
+        chat.fail(self._state, self._draft, error, started=self._started)
+        data = error.body(self._draft.request_id)
+        self._write(error.http_status, [*_JSON, (b"content-length", b"%d" % len(data)), *error.headers()], data)
+        self._end()
+
+    def _write(self, status: int, headers: Headers, data: bytes) -> None:
+        self._protocol.transport.write(self._head(status, headers) + data)
+
+    def _head(self, status: int, headers: Headers) -> bytes:
+        lines = [STATUS_LINE[status]]
+        for name, value in (*self._protocol.server_state.default_headers, *headers):
+            lines += (name, b": ", value, b"\r\n")
+        lines += (b"x-request-id: ", self._draft.request_id.encode(), b"\r\n")
+        if not self.keeps_alive:
+            lines.append(b"connection: close\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
+
+    def _end(self) -> None:
+        self._state.metrics.in_flight -= 1
+        self._protocol.end_call(keeps_alive=self.keeps_alive)

@@ -1,0 +1,551 @@
+"""One call through a real server, a real spool and a scripted provider: the ASGI way and the express lane alike."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import uvicorn
+
+from accounts.encryption import Keyring
+from analytics import request_log
+from analytics.request_log import RequestLog
+from analytics.spool import Writer, read_segment
+from gateway import asgi, simulation
+from gateway.catalog import loader
+from gateway.context import KeySnapshot
+from gateway.dispatch import Providers
+from gateway.express import ExpressProtocol
+from gateway.metrics import Metrics
+from gateway.providers import registry
+from gateway.recording import Recorder
+from gateway.snapshot import Snapshot
+from gateway.state import State, make_router
+from gateway.upstream import Timeouts, Upstream
+from tests.gateway.test_upstream import read_request
+
+KEY = "kr_live_test"
+ANSWER = {
+    "id": "chatcmpl-1",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "gpt-4o-mini-2024-07-18",
+    "choices": [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "Hello.", "refusal": None},
+            "logprobs": None,
+            "finish_reason": "stop",
+        }
+    ],
+    "usage": {
+        "prompt_tokens": 100,
+        "completion_tokens": 10,
+        "total_tokens": 110,
+        "prompt_tokens_details": {"cached_tokens": 40},
+        "completion_tokens_details": {"reasoning_tokens": 0},
+    },
+    "system_fingerprint": "fp_1",
+}
+ASKED = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
+STREAMED = {**ASKED, "stream": True, "stream_options": {"include_usage": True}}
+
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass
+class Running:
+    """A gateway that serves."""
+
+    port: int
+    state: State
+    directory: Path
+    provider_hits: list[bytes]
+
+    def records(self) -> list[RequestLog]:
+        """Seal the spool and return what it holds."""
+        self.state.recorder._writer.seal()
+        lines = [
+            line
+            for path in sorted(self.directory.glob("*.sealed"))
+            for line in read_segment(path.read_bytes()).lines("R")
+        ]
+        return [request_log.decode(line) for line in lines]
+
+
+def http(status: int, body: bytes, *headers: str) -> bytes:
+    head = "\r\n".join([f"HTTP/1.1 {status} X", f"content-length: {len(body)}", *headers])
+    return head.encode() + b"\r\n\r\n" + body
+
+
+def chunked(*pieces: bytes, ends: bool = True) -> bytes:
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    body = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+    return head + body + (b"0\r\n\r\n" if ends else b"")
+
+
+def chunk(delta: dict[str, Any], finish: str | None = None, **extra: Any) -> bytes:
+    choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}]
+    made = {
+        "id": "c",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "m",
+        "system_fingerprint": "fp",
+        "choices": choices,
+        **extra,
+    }
+    return b"data: " + orjson.dumps(made) + b"\n\n"
+
+
+USAGE = chunk({}, choices=[], usage=ANSWER["usage"])
+WHOLE_STREAM = (
+    chunk({"role": "assistant", "content": ""}),
+    chunk({"content": "Hel"}),
+    chunk({"content": "lo."}),
+    chunk({}, "stop"),
+    USAGE,
+    b"data: [DONE]\n\n",
+)
+
+
+def answering(*answers: bytes, closes: bool = False) -> Script:
+    """A provider that gives these answers, the last one for ever."""
+    waiting = list(answers)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(waiting.pop(0) if len(waiting) > 1 else waiting[0])
+            if closes:
+                return
+
+    return script
+
+
+@asynccontextmanager
+async def running(
+    tmp_path: Path, script: Script, *, has_lane: bool, sync_interval_ms: int = 50
+) -> AsyncIterator[Running]:
+    hits: list[bytes] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hits.append(b"connection")
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await script(reader, writer)
+        writer.close()
+
+    provider = await asyncio.start_server(handle, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{provider.sockets[0].getsockname()[1]}"
+    loop = asyncio.get_running_loop()
+    catalog, book = loader.load(tmp_path / "prices")
+    configured = registry.build({"KAIROS_PROVIDER_OPENAI_BASE_URL": url, "KAIROS_PROVIDER_OPENAI_API_KEY": "sk-secret"})
+    metrics, snapshot, upstream = Metrics(), Snapshot(), Upstream(loop)
+    snapshot.keys[hashlib.sha256(KEY.encode()).digest()] = make_key()
+    directory = tmp_path / "spool"
+    recorder = Recorder(
+        writer=Writer(directory, segment_bytes=1 << 20, segment_seconds=3600),
+        keyring=Keyring.from_settings("", "secret"),
+        metrics=metrics,
+        sync_interval_ms=sync_interval_ms,
+        loop=loop,
+    )
+    timeouts = Timeouts(connect=1, first_byte=0.5, between_pieces=0.5, total=5)
+    state = State(
+        catalog=catalog,
+        book=book,
+        registry=configured,
+        snapshot=snapshot,
+        router=make_router(catalog, book, configured, now=time.time()),
+        providers=Providers(registry.ADAPTERS, upstream, simulation.Simulation(scale=0), timeouts),
+        upstream=upstream,
+        recorder=recorder,
+        shipper=None,  # type: ignore[arg-type]
+        metrics=metrics,
+        max_request_bytes=2 * 1024 * 1024,
+    )
+    asgi.application.state = state
+    config = uvicorn.Config(
+        asgi.application,
+        port=0,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        http=ExpressProtocol if has_lane else "httptools",
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.ensure_future(server.serve())
+    while not server.started:  # noqa: ASYNC110 - uvicorn offers no event
+        await asyncio.sleep(0.005)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield Running(port, state, directory, hits)
+    finally:
+        server.should_exit = True
+        await serving
+        asgi.application.state = None
+        await upstream.close()
+        await recorder.close()
+        provider.close()
+        await asyncio.sleep(0)
+
+
+def make_key() -> KeySnapshot:
+    return KeySnapshot(
+        api_key_id="key_1",
+        organization_id="org_1",
+        workspace_id="ws_1",
+        name="k",
+        is_test=False,
+        scopes=frozenset(),
+        expires_at=None,
+        revoked_at=None,
+        stores_content=False,
+        content_cap_bytes=65536,
+        content_retention_days=30,
+    )
+
+
+def request_bytes(body: Any, *, key: str = KEY, extra: str = "") -> bytes:
+    raw = body if isinstance(body, bytes) else orjson.dumps(body)
+    lines = [
+        "POST /v1/chat/completions HTTP/1.1",
+        "host: x",
+        f"authorization: Bearer {key}",
+        f"content-length: {len(raw)}",
+    ]
+    head = "\r\n".join(lines) + "\r\n" + extra + "\r\n"
+    return head.encode() + raw
+
+
+@dataclass
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return orjson.loads(self.body)
+
+    def events(self) -> list[Any]:
+        lines = [line[6:] for line in self.body.split(b"\n") if line.startswith(b"data: ")]
+        assert lines[-1] == b"[DONE]"
+        return [orjson.loads(line) for line in lines[:-1]]
+
+
+async def read_reply(reader: asyncio.StreamReader) -> Reply:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    status, *lines = head.strip().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    if headers.get("transfer-encoding") == "chunked":
+        parts = []
+        while size := int(await reader.readline(), 16):
+            parts.append(await reader.readexactly(size))
+            await reader.readexactly(2)
+        await reader.readexactly(2)
+        return Reply(int(status.split()[1]), headers, b"".join(parts))
+    return Reply(int(status.split()[1]), headers, await reader.readexactly(int(headers["content-length"])))
+
+
+async def ask(gateway: Running, body: Any, *, times: int = 1, **options: Any) -> list[Reply]:
+    """Send the same request several times over one connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    replies = []
+    for _ in range(times):
+        writer.write(request_bytes(body, **options))
+        replies.append(await asyncio.wait_for(read_reply(reader), 10))
+    writer.close()
+    return replies
+
+
+@pytest.fixture(params=[False, True], ids=["asgi", "lane"])
+def has_lane(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+# The first call of a gateway opens the connection to the provider, so the lane is taken from the second on.
+
+
+async def test_a_whole_answer_carries_its_cost_and_its_receipt(tmp_path: Path, has_lane: bool) -> None:
+    async with running(tmp_path, answering(http(200, orjson.dumps(ANSWER))), has_lane=has_lane) as gateway:
+        replies = await ask(gateway, ASKED, times=3)
+        records = gateway.records()
+    assert len(gateway.provider_hits) == 1
+    assert len(records) == 3
+    for reply, record in zip(replies, records, strict=True):
+        body = reply.json()
+        # 60 at 0.15, 40 cached at 0.075 and 10 at 0.60 dollars a million tokens
+        assert body["usage"]["cost"] == 0.000018
+        assert body["x_kairosroute"]["provider_cost_usd"] == body["x_kairosroute"]["billed_usd"] == 0.000018
+        assert body["model"] == "openai/gpt-4o-mini"
+        assert body["choices"] == [
+            {
+                **ANSWER["choices"][0],
+                **({"native_finish_reason": "stop"} if "native_finish_reason" in body["choices"][0] else {}),
+            }  # type: ignore[index,dict-item]
+        ]
+        assert reply.headers["x-kairosroute-receipt-id"] == body["x_kairosroute"]["receipt_id"]
+        assert reply.headers["x-request-id"] == record.request_id
+        assert (record.state, record.http_status, record.provider_cost_nanousd) == ("settled", 200, 18_000)
+        assert (record.input_tokens, record.cached_read_tokens, record.output_tokens) == (100, 40, 10)
+        assert record.output_characters == 6
+        assert record.attempts == 1
+
+
+async def test_a_stream_ends_with_usage_cost_and_receipt(tmp_path: Path, has_lane: bool) -> None:
+    async with running(tmp_path, answering(chunked(*WHOLE_STREAM)), has_lane=has_lane) as gateway:
+        replies = await ask(gateway, STREAMED, times=3)
+        records = gateway.records()
+    for reply, record in zip(replies, records, strict=True):
+        events = reply.events()
+        said = "".join(c["delta"].get("content") or "" for event in events for c in event["choices"])
+        assert said == "Hello."
+        assert events[-1]["choices"] == []
+        assert events[-1]["usage"]["cost"] == 0.000018
+        assert events[-1]["x_kairosroute"]["receipt_id"] == reply.headers["x-kairosroute-receipt-id"]
+        assert [c["finish_reason"] for event in events for c in event["choices"] if c["finish_reason"]] == ["stop"]
+        assert (record.is_stream, record.finish_reason, record.provider_cost_nanousd) == (1, "stop", 18_000)
+        assert record.output_characters == 6
+        assert record.first_token_us is not None
+
+
+async def test_a_stream_that_is_cut_is_never_passed_on_as_success(tmp_path: Path, has_lane: bool) -> None:
+    whole, cut = chunked(*WHOLE_STREAM), chunked(*WHOLE_STREAM[:3])
+    async with running(
+        tmp_path, answering(whole, cut, chunked(*WHOLE_STREAM[:3], ends=False), closes=False), has_lane=has_lane
+    ) as gateway:
+        await ask(gateway, STREAMED)
+        (reply,) = await ask(gateway, STREAMED)
+        records = gateway.records()
+    events = reply.events()
+    assert any(event.get("error", {}).get("code") == "upstream_cut" for event in events)
+    assert [c["finish_reason"] for event in events for c in event["choices"] if c["finish_reason"]] == ["error"]
+    assert (records[1].error_class, records[1].price_state, records[1].finish_reason) == (
+        "UpstreamCut",
+        "unpriced",
+        "error",
+    )
+
+
+async def test_a_stream_with_a_broken_chunk_is_an_error(tmp_path: Path, has_lane: bool) -> None:
+    has_begun = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(chunked(*WHOLE_STREAM))
+        await read_request(reader)
+        writer.write(chunked(*WHOLE_STREAM[:2], ends=False))
+        await has_begun.wait()
+        broken = (b'data: {"choices": [{"delta": {"conte\n\n', *WHOLE_STREAM[2:])
+        writer.write(chunked(*broken).partition(b"\r\n\r\n")[2])
+
+    async with running(tmp_path, script, has_lane=has_lane) as gateway:
+        await ask(gateway, STREAMED)
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(request_bytes(STREAMED))
+        asyncio.get_running_loop().call_later(0.2, has_begun.set)
+        reply = await read_reply(reader)
+        writer.close()
+        records = gateway.records()
+    assert any(event.get("error", {}).get("code") == "upstream_garbage" for event in reply.events())
+    assert records[1].error_class == "UpstreamGarbage"
+    assert records[1].provider_cost_nanousd == 18_000  # the provider reported what it used
+
+
+@pytest.mark.parametrize("body", [ASKED, STREAMED])
+@pytest.mark.parametrize(
+    ("status", "expected", "error_class"),
+    [
+        (400, 400, "UpstreamRejected"),
+        (429, 429, "UpstreamRateLimited"),
+        (500, 502, "UpstreamError"),
+        (503, 503, "UpstreamOverloaded"),
+    ],
+)
+async def test_a_refusal_keeps_its_kind_and_costs_nothing(
+    tmp_path: Path, has_lane: bool, body: dict[str, Any], status: int, expected: int, error_class: str
+) -> None:
+    refusal = http(status, b'{"error":{"message":"no: sk-secret"}}', "retry-after: 7")
+    ok = chunked(*WHOLE_STREAM) if "stream" in body else http(200, orjson.dumps(ANSWER))
+    async with running(tmp_path, answering(ok, refusal), has_lane=has_lane) as gateway:
+        await ask(gateway, body)
+        (reply,) = await ask(gateway, body)
+        records = gateway.records()
+    assert reply.status == expected
+    assert b"sk-secret" not in reply.body
+    assert reply.headers["x-should-retry"] == "false"
+    assert reply.json()["error"]["metadata"]["receipt_id"].startswith("rcpt_")
+    assert (records[1].error_class, records[1].price_state, records[1].provider_cost_nanousd) == (
+        error_class,
+        "unused",
+        0,
+    )
+    if status == 429:
+        assert reply.headers["retry-after"] == "7"
+
+
+@pytest.mark.parametrize("body", [ASKED, STREAMED])
+async def test_silence_becomes_a_timeout(tmp_path: Path, has_lane: bool, body: dict[str, Any]) -> None:
+    ok = chunked(*WHOLE_STREAM) if "stream" in body else http(200, orjson.dumps(ANSWER))
+    async with running(tmp_path, answering(ok, b""), has_lane=has_lane) as gateway:
+        await ask(gateway, body)
+        (reply,) = await ask(gateway, body)
+        records = gateway.records()
+    assert (reply.status, reply.json()["error"]["code"]) == (504, "upstream_timeout")
+    assert records[1].error_class == "UpstreamTimeout"
+
+
+async def test_what_is_no_answer_is_a_502(tmp_path: Path, has_lane: bool) -> None:
+    async with running(
+        tmp_path, answering(http(200, orjson.dumps(ANSWER)), http(200, b"<html>")), has_lane=has_lane
+    ) as gateway:
+        await ask(gateway, ASKED)
+        (reply,) = await ask(gateway, ASKED)
+        records = gateway.records()
+    assert (reply.status, records[1].error_class) == (502, "UpstreamGarbage")
+
+
+async def test_a_connection_that_the_provider_closed_meanwhile_is_replaced(tmp_path: Path, has_lane: bool) -> None:
+    turns = 0
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal turns
+        turns += 1
+        await read_request(reader)
+        writer.write(http(200, orjson.dumps(ANSWER)))
+        await read_request(reader)  # closes on the second request, without an answer
+
+    async with running(tmp_path, script, has_lane=has_lane) as gateway:
+        replies = await ask(gateway, ASKED, times=2)
+        records = gateway.records()
+    assert [reply.status for reply in replies] == [200, 200]
+    assert turns == 2
+    assert len(records) == 2  # one record for each call, however often it was sent
+    assert len({record.request_id for record in records}) == 2
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_a_client_that_hangs_up_lets_the_provider_go(tmp_path: Path, has_lane: bool, has_begun: bool) -> None:
+    gone = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(chunked(*WHOLE_STREAM))
+        await read_request(reader)
+        if has_begun:
+            writer.write(chunked(*WHOLE_STREAM[:2], ends=False))
+        with suppress(ConnectionError):
+            await reader.read()
+        gone.set()
+
+    async with running(tmp_path, script, has_lane=has_lane) as gateway:
+        gateway.state.providers = replace(gateway.state.providers, timeouts=Timeouts())
+        await ask(gateway, STREAMED)
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(request_bytes(STREAMED))
+        if has_begun:
+            await reader.readuntil(b"Hel")
+        else:
+            await asyncio.sleep(0.7)  # longer than calls go unwatched
+        writer.close()
+        await asyncio.wait_for(gone.wait(), 2)
+        for _ in range(100):
+            if gateway.state.metrics.in_flight == 0:
+                break
+            await asyncio.sleep(0.01)
+        records = gateway.records()
+    assert (records[1].is_client_gone, records[1].http_status, records[1].price_state) == (1, 499, "unpriced")
+    assert len(records) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{", 400, "invalid_json"),
+        ({"model": "gpt-4o-mini"}, 400, "missing_messages"),
+        ({**ASKED, "model": "gpt-nope"}, 404, "model_not_found"),
+        ({**ASKED, "model": "claude-haiku-4-5"}, 503, "no_provider_configured"),
+        (b'{"model": "' + b"x" * (3 * 1024 * 1024), 413, "payload_too_large"),
+    ],
+)
+async def test_a_wrong_request_gets_its_documented_error(
+    tmp_path: Path, has_lane: bool, body: Any, status: int, code: str
+) -> None:
+    async with running(tmp_path, answering(http(200, orjson.dumps(ANSWER))), has_lane=has_lane) as gateway:
+        (reply,) = await ask(gateway, body)
+        (after,) = await ask(gateway, ASKED)
+        records = gateway.records()
+    assert (reply.status, reply.json()["error"]["code"]) == (status, code)
+    assert after.status == 200
+    assert records[-1].http_status == 200
+    assert gateway.state.metrics.in_flight == 0
+
+
+async def test_a_long_body_is_served_too(tmp_path: Path, has_lane: bool) -> None:
+    long = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "x" * (1536 * 1024)}]}
+    async with running(tmp_path, answering(http(200, orjson.dumps(ANSWER))), has_lane=has_lane) as gateway:
+        replies = await ask(gateway, long, times=2)
+    assert [reply.status for reply in replies] == [200, 200]
+
+
+async def test_a_request_sent_before_the_answer_ended_is_not_mixed_up(tmp_path: Path) -> None:
+    async with running(tmp_path, answering(http(200, orjson.dumps(ANSWER))), has_lane=True) as gateway:
+        await ask(gateway, ASKED)
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(request_bytes(ASKED) + request_bytes(ASKED))
+        first = await read_reply(reader)
+        rest = await asyncio.wait_for(reader.read(), 5)  # the connection ends: the second was not read
+        writer.close()
+    assert first.status == 200
+    assert rest == b""
+
+
+async def test_connection_close_is_honoured(tmp_path: Path, has_lane: bool) -> None:
+    async with running(tmp_path, answering(http(200, orjson.dumps(ANSWER))), has_lane=has_lane) as gateway:
+        await ask(gateway, ASKED)
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(request_bytes(ASKED, extra="connection: close\r\n"))
+        reply = await read_reply(reader)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+    assert reply.status == 200
+
+
+async def test_an_awaited_record_is_on_the_disk_when_the_answer_ends(tmp_path: Path, has_lane: bool) -> None:
+    answers = answering(http(200, orjson.dumps(ANSWER)))
+    async with running(tmp_path, answers, has_lane=has_lane, sync_interval_ms=0) as gateway:
+        await ask(gateway, ASKED, times=2)
+        writer = gateway.state.recorder._writer
+        assert writer._segment.synced == writer._position
+
+
+async def test_a_running_stream_ends_before_the_server_stops(tmp_path: Path, has_lane: bool) -> None:
+    release = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(chunked(*WHOLE_STREAM))
+        await read_request(reader)
+        whole = chunked(*WHOLE_STREAM)
+        writer.write(whole[:-200])
+        await release.wait()
+        writer.write(whole[-200:])
+
+    async with running(tmp_path, script, has_lane=has_lane) as gateway:
+        await ask(gateway, STREAMED)
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(request_bytes(STREAMED))
+        reply = asyncio.ensure_future(read_reply(reader))
+        await asyncio.sleep(0.1)
+        asyncio.get_running_loop().call_later(0.3, release.set)
+    assert (await reply).events()[-1]["usage"]["cost"] == 0.000018
+    writer.close()
