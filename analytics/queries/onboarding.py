@@ -52,7 +52,8 @@ FROM request_logs FINAL
 WHERE organization_id = {organization_id:String}
     AND started_at >= fromUnixTimestamp64Micro({start_us:Int64}, 'UTC')
     AND started_at < fromUnixTimestamp64Micro({end_us:Int64}, 'UTC')
-ORDER BY error_class = '' AND state = 'settled' DESC, started_us DESC, request_id DESC
+    AND ({with_failed:UInt8} = 1 OR (error_class = '' AND state = 'settled'))
+ORDER BY started_at DESC, request_id DESC
 LIMIT 1
 """
 
@@ -64,5 +65,7 @@ def latest_arrival(*, organization_id: str, now: dt.datetime, since: dt.datetime
         "start_us": microseconds(since or now - _YEARS),
         "end_us": microseconds(now + _DAY),
     }
-    rows = client.query(_LATEST, parameters)
-    return Arrival(*rows[0]) if rows else None
+    for with_failed in (0, 1):
+        if rows := client.query(_LATEST, parameters | {"with_failed": with_failed}):
+            return Arrival(*rows[0])
+    return None

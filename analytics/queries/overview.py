@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from analytics.clickhouse.errors import StoreError
 from analytics.log_query import IS_ERROR, LogQuery, microseconds
 from analytics.timerange import TimeRange
 
-__all__ = ["ModelPoint", "Point", "StoreError", "TaskRow", "Totals", "by_model", "by_task", "course", "totals"]
+__all__ = ["ModelPoint", "Parts", "Point", "StoreError", "TaskRow", "Totals", "parts", "totals"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,42 +101,6 @@ class Point:
     p95_us: float
 
 
-_COURSE = f"""
-SELECT
-    toInt64(intDiv(started_us, {{bucket_us:Int64}})) AS bucket,
-    count() AS calls,
-    countIf({IS_ERROR}) AS errors,
-    sum(provider_cost_nanousd) AS cost_nanousd,
-    sum(input_tokens) + sum(output_tokens) AS tokens,
-    sumIf(
-        assumeNotNull(baseline_cost_nanousd) - provider_cost_nanousd,
-        baseline_cost_nanousd IS NOT NULL AND price_state != 'unpriced'
-    ) AS saved_nanousd,
-    quantilesExactIf(0.5, 0.95)(latency_us, {_ANSWERED}) AS latencies_us
-FROM request_logs FINAL
-WHERE {{conditions}}
-GROUP BY bucket
-ORDER BY bucket
-"""
-
-
-def course(*, organization_id: str, query: LogQuery) -> list[Point]:
-    """Return the window's figures by time; every bucket is there."""
-    width = query.range.bucket_seconds
-    sql = _COURSE.replace("{conditions}", query.conditions())
-    parameters = query.bindings(organization_id) | {"bucket_us": width * 1_000_000}
-    found = {row[0] * width: row for row in client.query(sql, parameters)}
-    points = []
-    for at in query.range.buckets():
-        row = found.get(int(at.timestamp()))
-        if row is None:
-            points.append(Point(at, 0, 0, 0, 0, 0, 0.0, 0.0))
-        else:
-            p50, p95 = row[6]
-            points.append(Point(at, row[1], row[2], row[3], row[4], row[5], float(p50), float(p95)))
-    return points
-
-
 @dataclass(frozen=True, slots=True)
 class ModelPoint:
     """What one model cost in one bucket."""
@@ -144,31 +109,6 @@ class ModelPoint:
     model: str
     cost_nanousd: int
     calls: int
-
-
-_BY_MODEL = """
-SELECT
-    toInt64(intDiv(started_us, {bucket_us:Int64})) AS bucket,
-    model,
-    sum(provider_cost_nanousd) AS cost_nanousd,
-    count() AS calls
-FROM request_logs FINAL
-WHERE {conditions}
-GROUP BY bucket, model
-ORDER BY bucket, model
-LIMIT 100000
-"""
-
-
-def by_model(*, organization_id: str, query: LogQuery) -> list[ModelPoint]:
-    """Return what each model cost by time; buckets without calls are absent."""
-    width = query.range.bucket_seconds
-    sql = _BY_MODEL.replace("{conditions}", query.conditions())
-    parameters = query.bindings(organization_id) | {"bucket_us": width * 1_000_000}
-    return [
-        ModelPoint(timerange.moment(bucket * width * 1_000_000), model, cost, calls)
-        for bucket, model, cost, calls in client.query(sql, parameters)
-    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,23 +120,65 @@ class TaskRow:
     cost_nanousd: int
 
 
-_BY_TASK = """
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The window by time, by time and model, and by task; each adds up to the totals."""
+
+    course: list[Point]  # every bucket is there
+    models: list[ModelPoint]  # buckets without calls are absent
+    tasks: list[TaskRow]  # the dearest first
+
+
+# Three groupings in one statement: merging duplicates away (FINAL) costs more than the sums, so it is done once.
+_PARTS = f"""
 SELECT
-    task_type,
+    grouping(model) = 0 AS is_by_model,
+    grouping(task_type) = 0 AS is_by_task,
+    toInt64(intDiv(started_us, {{bucket_us:Int64}})) AS bucket,
+    toString(model) AS model_name,
+    toString(task_type) AS task,
     count() AS calls,
-    sum(provider_cost_nanousd) AS cost_nanousd
+    countIf({IS_ERROR}) AS errors,
+    sum(provider_cost_nanousd) AS cost_nanousd,
+    sum(input_tokens) + sum(output_tokens) AS tokens,
+    sumIf(
+        assumeNotNull(baseline_cost_nanousd) - provider_cost_nanousd,
+        baseline_cost_nanousd IS NOT NULL AND price_state != 'unpriced'
+    ) AS saved_nanousd,
+    quantilesExactIf(0.5, 0.95)(latency_us, {_ANSWERED}) AS latencies_us
 FROM request_logs FINAL
-WHERE {conditions}
-GROUP BY task_type
-ORDER BY cost_nanousd DESC, task_type
-LIMIT 100
+WHERE {{conditions}}
+GROUP BY GROUPING SETS ((bucket), (bucket, model), (task_type))
+ORDER BY is_by_task, is_by_model, bucket, cost_nanousd DESC, model_name, task
+LIMIT 100000
+SETTINGS force_grouping_standard_compatibility = 1
 """
 
 
-def by_task(*, organization_id: str, query: LogQuery) -> list[TaskRow]:
-    """Return what each type of task cost, the dearest first."""
-    sql = _BY_TASK.replace("{conditions}", query.conditions())
-    return [TaskRow(*row) for row in client.query(sql, query.bindings(organization_id))]
+def parts(*, organization_id: str, query: LogQuery) -> Parts:
+    """Return the window's figures by time, by model and by task, in one statement."""
+    width = query.range.bucket_seconds
+    sql = _PARTS.replace("{conditions}", query.conditions())
+    parameters = query.bindings(organization_id) | {"bucket_us": width * 1_000_000}
+    points: dict[dt.datetime, Point] = {}
+    models: list[ModelPoint] = []
+    tasks: list[TaskRow] = []
+    for is_by_model, is_by_task, bucket, model, task, calls, errors, cost, *rest in client.query(sql, parameters):
+        at = timerange.moment(bucket * width * 1_000_000)
+        if is_by_task:
+            tasks.append(TaskRow(task, calls, cost))
+        elif is_by_model:
+            models.append(ModelPoint(at, model, cost, calls))
+        else:
+            tokens, saved, (p50, p95) = rest
+            points[at] = Point(at, calls, errors, cost, tokens, saved, _finite(p50), _finite(p95))
+    course = [points.get(at) or Point(at, 0, 0, 0, 0, 0, 0.0, 0.0) for at in query.range.buckets()]
+    return Parts(course, models, tasks)
+
+
+def _finite(latency_us: float) -> float:
+    """Return a quantile as a number: that of no calls is NaN, which draws as nothing."""
+    return float(latency_us) if math.isfinite(latency_us) else 0.0
 
 
 def _with_previous(query: LogQuery) -> TimeRange:

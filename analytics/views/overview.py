@@ -62,15 +62,14 @@ def _figures(request: MemberRequest, organization: Organization, query: LogQuery
     now, before = queries.totals(organization_id=who, query=query)
     if not now.calls and not before.calls:
         return {"is_empty": True, "has_filters": bool(query.filters) or query.mode != "all"}
-    course = queries.course(organization_id=who, query=query)
+    parts = queries.parts(organization_id=who, query=query)
     changes = list(
         RouteChange.objects.filter(
             organization=organization, happened_at__gte=query.range.start_at, happened_at__lt=query.range.end_at
         ).order_by("happened_at", "pk")[:_MARKERS]
     )
-    by_model = queries.by_model(organization_id=who, query=query)
     spend = charts.stack(
-        ((point.started_at, point.model, point.cost_nanousd) for point in by_model),
+        ((point.started_at, point.model, point.cost_nanousd) for point in parts.models),
         buckets=query.range.buckets(),
         bucket_seconds=query.range.bucket_seconds,
         markers=[charts.Marker(change.happened_at, change.summary) for change in changes],
@@ -81,10 +80,10 @@ def _figures(request: MemberRequest, organization: Organization, query: LogQuery
         latest = request_queries.page(organization_id=who, query=query, limit=_LATEST).rows
     return {
         "totals": now,
-        "tiles": _tiles(organization, query, now, before, course, can_see_requests=can_see_requests),
+        "tiles": _tiles(organization, query, now, before, parts.course, can_see_requests=can_see_requests),
         "spend": spend,
         "changes": changes,
-        "tasks": queries.by_task(organization_id=who, query=query),
+        "tasks": parts.tasks,
         "latest": latest,
         "can_see_requests": can_see_requests,
         "rows_url": reverse("requests", args=[organization.slug]) if can_see_requests else "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import statistics
+from collections import Counter
 
 import pytest
 
@@ -67,13 +68,17 @@ def test_the_median_is_that_of_the_calls_that_were_answered(records: list[Reques
 
 def test_the_course_and_the_parts_add_up_to_the_totals(records: list[RequestLog]) -> None:
     totals, _ = overview.totals(organization_id=ACME, query=QUERY)
-    course = overview.course(organization_id=ACME, query=QUERY)
+    parts = overview.parts(organization_id=ACME, query=QUERY)
+    course = parts.course
     assert sum(point.cost_nanousd for point in course) == totals.cost_nanousd
     assert sum(point.saved_nanousd for point in course) == totals.saved_nanousd
     assert [point.started_at for point in course] == QUERY.range.buckets()
-    by_model = overview.by_model(organization_id=ACME, query=QUERY)
-    assert sum(point.cost_nanousd for point in by_model) == totals.cost_nanousd
-    assert sum(task.cost_nanousd for task in overview.by_task(organization_id=ACME, query=QUERY)) == totals.cost_nanousd
+    assert sum(point.calls for point in course) == totals.calls
+    assert sum(point.cost_nanousd for point in parts.models) == totals.cost_nanousd
+    assert sum(point.calls for point in parts.models) == totals.calls
+    assert sum(task.cost_nanousd for task in parts.tasks) == totals.cost_nanousd
+    mine = within(records, QUERY.range.start_at, QUERY.range.end_at)
+    assert {task.task_type: task.calls for task in parts.tasks} == Counter(record.task_type for record in mine)
 
 
 def test_no_calls_are_no_latency() -> None:
