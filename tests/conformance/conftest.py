@@ -77,7 +77,7 @@ def gateway(llmock_server: LLMockServer, tmp_path_factory: pytest.TempPathFactor
         "KAIROS_LOG_FORMAT": "json",
         "KAIROS_SIMULATION_PACE_PERCENT": "0",
         "KAIROS_UPSTREAM_IDLE_TIMEOUT_S": "1",
-        "KAIROS_UPSTREAM_FIRST_BYTE_TIMEOUT_S": "3",
+        "KAIROS_UPSTREAM_FIRST_BYTE_TIMEOUT_S": "2",
         "PORT": str(port),
     }
     for name, provider in (("OPENAI", "openai"), ("ANTHROPIC", "anthropic"), ("GOOGLE", "gemini")):

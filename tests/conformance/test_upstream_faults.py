@@ -47,7 +47,13 @@ def test_a_broken_stream_ends_in_an_error_and_never_as_success(
 
     assert error is not None
     assert text != TEXT
-    assert TEXT.startswith(text)
+    if (
+        fault == "corrupt"
+    ):  # what the provider sent after the unreadable chunk goes out; that it is not all is said then
+        remaining = iter(TEXT.split())
+        assert all(word in remaining for word in text.split())
+    else:
+        assert TEXT.startswith(text)
     assert time.monotonic() - started < 8
     receipt = gateway.receipt(receipt_id)
     assert receipt["error_class"] in {"UpstreamCut", "UpstreamError", "UpstreamGarbage", "UpstreamTimeout"}

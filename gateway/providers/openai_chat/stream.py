@@ -130,6 +130,7 @@ class ChatStreamReader:
         if not isinstance(choices, list) or not choices:
             return  # the usage chunk, Azure's filter preamble, or a heartbeat
         is_golden = self._row.is_exact and reported is None and b"\n" not in raw
+        is_golden = is_golden and isinstance(chunk.get("system_fingerprint", ""), str)  # never null, see protocol
         for choice in choices:
             if not isinstance(choice, dict):
                 self.garbage_lines += 1
