@@ -25,6 +25,8 @@ from analytics.views import log_page
 _TEMPLATE = "analytics/overview.html"
 _LATEST = 8
 _MARKERS = 9
+# A window before with fewer calls than this share of the present ones (the first week, mostly) is no comparison.
+_COMPARABLE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,8 @@ def _figures(request: MemberRequest, organization: Organization, query: LogQuery
         bucket_seconds=query.range.bucket_seconds,
         markers=[charts.Marker(change.happened_at, change.summary) for change in changes],
     )
+    if before.calls * _COMPARABLE < now.calls:
+        before = queries.NO_CALLS
     can_see_requests = roles.grants(request.membership.role, roles.VIEW_REQUESTS)
     latest = []
     if can_see_requests:
@@ -108,7 +112,10 @@ def _tiles(
     error_ratio = now.errors / now.calls if now.calls else 0.0
     error_ratio_before = before.errors / before.calls if before.calls else None
     baseline = ", ".join(now.baseline_models[:2]) + (" and others" if len(now.baseline_models) > 2 else "")
-    simulated = f"{money.usd(now.simulated_cost_nanousd)} of it simulated" if now.simulated_cost_nanousd else ""
+    simulated = ""
+    if now.simulated_cost_nanousd:
+        is_all = now.simulated_cost_nanousd == now.cost_nanousd
+        simulated = f"{'all' if is_all else money.usd(now.simulated_cost_nanousd)} of it simulated"
     unpriced = f"{money.count(now.unpriced)} calls without a known price" if now.unpriced else ""
     return [
         _tile(

@@ -148,7 +148,8 @@ def _signals(record: RequestLog) -> list[tuple[str, str, str]]:
 def _candidate(found: Mapping[str, Any], record: RequestLog) -> Candidate:
     model, provider = str(found.get("model", "")), str(found.get("provider", ""))
     gate = str(found.get("filtered_out_by") or "")
-    is_chosen = not gate and (model, provider) == (record.model, record.provider)
+    # The simulator answers in the place of the provider that was chosen.
+    is_chosen = not gate and model == record.model and (provider == record.provider or record.is_simulated == 1)
     return Candidate(model, provider, gate, str(found.get("reason") or ""), is_chosen)
 
 

@@ -91,6 +91,19 @@ def test_the_overview_shows_the_sums_and_links_to_the_rows(cast: Cast, login: Lo
     assert f'<td class="is-number">{money.usd_exact(spend)}</td>' in text.replace("\n", "")
 
 
+def test_a_window_before_that_is_almost_empty_is_no_comparison(
+    cast: Cast, login: Login, week: list[RequestLog]
+) -> None:
+    request_logs.load([call(cast, started_at=timezone.now() - dt.timedelta(days=9))])
+    browser = login(cast.alice)
+    text = body(browser.get(url("overview")))
+    assert "no comparison" in text
+    assert "\u00d7" not in text
+    before = [call(cast, started_at=timezone.now() - dt.timedelta(days=9)) for _ in range(20)]
+    request_logs.load(before)
+    assert "no comparison" not in re.sub(r"(?s)Saved.*?</a>", "", body(browser.get(url("overview"))))
+
+
 def test_finance_sees_no_requests_on_the_overview(cast: Cast, login: Login, week: list[RequestLog]) -> None:
     text = body(login(cast.finn).get(url("overview")))
     assert url("requests") not in text
@@ -174,6 +187,29 @@ def test_a_simulated_answer_is_labelled_wherever_it_is_shown(cast: Cast, login: 
     (row,) = rows_of(browser.get(url("requests_csv")))
     assert row["is_simulated"] == "1"
     assert "(simulated)" in body(browser.get(url("onboarding")))
+
+
+def test_the_receipt_names_the_candidate_that_the_simulator_answered_for(cast: Cast, login: Login) -> None:
+    receipt = {
+        "candidates": [
+            {"model": "openai/gpt-5.4", "provider": "openai"},
+            {"model": "groq/gpt-oss-120b", "provider": "groq", "filtered_out_by": "credentials", "reason": "No key."},
+        ],
+        "attempts": [{"model": "openai/gpt-5.4", "provider": "simulator", "status": 200, "latency_ms": 560.2}],
+    }
+    record = call(
+        cast,
+        model="openai/gpt-5.4",
+        provider="simulator",
+        is_simulated=1,
+        key_source="simulated",
+        receipt=json.dumps(receipt),
+    )
+    request_logs.load([record])
+    text = body(login(cast.alice).get(url("request_detail", record.request_id)))
+    assert text.count("</span>chosen</span>") == 1
+    assert "</span>credentials</span>" in text
+    assert "560 ms" in text
 
 
 def test_an_unpriced_call_is_never_shown_as_zero_dollars(cast: Cast, login: Login) -> None:
