@@ -74,14 +74,17 @@ def answer(state: State, draft: Draft, completion: Completion, *, started: float
 
 
 def fail(state: State, draft: Draft, error: errors.GatewayError, *, started: float) -> None:
-    """Record a call that ends in an error before anything was sent."""
-    draft.error = error
-    record(state, draft, started)
+    """Record a call that ends in an error before anything was sent, unless it has its record already."""
+    if not draft.is_recorded:
+        draft.error = error
+        record(state, draft, started)
     error.metadata.setdefault("receipt_id", f"rcpt_{draft.body}")
 
 
 def lose_client(state: State, draft: Draft, *, started: float) -> None:
     """Record a call whose client hung up before anything was sent. What the provider did for it is not known."""
+    if draft.is_recorded:
+        return
     draft.is_client_gone = True
     draft.error = errors.GatewayError("The client hung up.", status=CLIENT_GONE)
     if draft.has_intent:
@@ -91,6 +94,7 @@ def lose_client(state: State, draft: Draft, *, started: float) -> None:
 
 def record(state: State, draft: Draft, started: float) -> None:
     """Write the call's record."""
+    draft.is_recorded = True
     state.recorder.record(draft, latency_us=round((time.perf_counter() - started) * 1e6))
 
 
@@ -130,8 +134,7 @@ class Broadcast:
             errors.UpstreamFailed: the stream says that it failed.
         """
         data = b"".join(self.reader.feed(piece))
-        if self.reader.error is not None:
-            raise dispatch.raised(self.reader.error, provider=self._endpoint.provider)
+        self._require_sound()
         return self.hear(data)
 
     def end(self, error: errors.GatewayError | None = None, *, is_client_gone: bool = False) -> bytes:
@@ -143,14 +146,11 @@ class Broadcast:
         rest = b""
         if error is None:
             rest = self.hear(b"".join(reader.finish()))
-            if reader.error is not None:
-                error = dispatch.raised(reader.error, provider=self._endpoint.provider)
-            elif reader.garbage_lines:
-                error = errors.UpstreamGarbage(
-                    "The provider sent a chunk that cannot be read; the answer is incomplete.",
-                    provider=self._endpoint.provider,
-                )
-            elif not reader.finish_reason:
+            try:
+                self._require_sound()
+            except errors.UpstreamFailed as failure:
+                error = failure
+            if error is None and not reader.finish_reason:
                 error = errors.UpstreamCut(
                     "The provider's stream ended before the answer was complete.", provider=self._endpoint.provider
                 )
@@ -166,6 +166,16 @@ class Broadcast:
         settle(state, draft, reader.usage)
         record(state, draft, self._started)
         return b"" if is_client_gone else b"%b%b%b" % (rest, self._last_words(), sse.DONE)
+
+    def _require_sound(self) -> None:
+        """Raise what the stream has failed with: nothing after a gap is passed on."""
+        if self.reader.error is not None:
+            raise dispatch.raised(self.reader.error, provider=self._endpoint.provider)
+        if self.reader.garbage_lines:
+            raise errors.UpstreamGarbage(
+                "The provider sent a chunk that cannot be read; the answer is incomplete.",
+                provider=self._endpoint.provider,
+            )
 
     def _last_words(self) -> bytes:
         draft, endpoint = self._draft, self._endpoint

@@ -107,6 +107,7 @@ class ChatCall:
         attribution: Attribution = NOBODY,
         options: dict[str, Any] = NOTHING,
         shape: dict[str, Any] = NOTHING,
+        is_plain: bool = False,
         body: Mapping[str, Any] | None = None,
     ) -> None:
         self.raw = raw
@@ -118,16 +119,20 @@ class ChatCall:
         self.attribution = attribution
         self.options = options
         self.shape = shape
-        self.body: Mapping[str, Any] = LazyBody(raw) if body is None else body
+        self.body: Mapping[str, Any] = LazyBody(raw, is_plain=is_plain) if body is None else body
 
 
 class LazyBody(Mapping[str, Any]):
-    """A JSON object that is decoded when it is first looked into."""
+    """A JSON object that is decoded when it is first looked into.
 
-    __slots__ = ("_decoded", "_raw")
+    `is_plain`: it is known to hold fields of OpenAI's API only, and none that providers of it treat differently.
+    """
 
-    def __init__(self, raw: bytes) -> None:
+    __slots__ = ("_decoded", "_raw", "is_plain")
+
+    def __init__(self, raw: bytes, *, is_plain: bool = False) -> None:
         self._raw = raw
+        self.is_plain = is_plain
         self._decoded: dict[str, Any] | None = None
 
     def _body(self) -> dict[str, Any]:

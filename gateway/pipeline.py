@@ -46,7 +46,6 @@ async def serve_chat(state: State, request: Request) -> None:
             await resume_chat(state, request, draft, started)
         except errors.GatewayError as error:
             chat.fail(state, draft, error, started=started)
-            await state.recorder.durable()
             raise
         except (ClientGone, asyncio.CancelledError):
             chat.lose_client(state, draft, started=started)

@@ -73,7 +73,8 @@ def parts(
 ) -> str:
     """Return the receipt's parts that are no columns of their own, as the JSON text that the record keeps."""
     found: dict[str, Any] = {"attempts": attempts}
-    if decision is not None:
+    # The only candidate of a pinned model is the one that was chosen: the record's own columns name it.
+    if decision is not None and len(decision.candidates) > 1:
         found["candidates"] = [
             {
                 "model": candidate.model,
@@ -87,8 +88,8 @@ def parts(
         ]
         if len(decision.endpoints) > 1:
             found["fallback_chain"] = decision.fallback_chain
-        if decision.ignored_suffix:
-            found["not_applied"] = [f"model suffix :{decision.ignored_suffix}"]
+    if decision is not None and decision.ignored_suffix:
+        found["not_applied"] = [f"model suffix :{decision.ignored_suffix}"]
     if dropped_params:
         found["dropped_params"] = dropped_params
     if prices is not None:
@@ -123,7 +124,7 @@ def whole(record: RequestLog) -> dict[str, Any]:
         "policy_version": record.policy_version or None,
         "router_version": record.router_version or None,
         "experiment": {"id": record.experiment_id, "arm": record.experiment_arm} if record.experiment_id else None,
-        "candidates": kept.get("candidates", []),
+        "candidates": kept.get("candidates") or _only_candidate(record),
         "fallback_chain": kept.get("fallback_chain", []),
         "attempts": kept.get("attempts", []),
         "is_fallback": bool(record.is_fallback),
@@ -178,6 +179,10 @@ def whole(record: RequestLog) -> dict[str, Any]:
             "tags": record.tags,
         },
     }
+
+
+def _only_candidate(record: RequestLog) -> list[dict[str, str]]:
+    return [{"model": record.model, "provider": record.provider}] if record.model else []
 
 
 def _baseline(record: RequestLog) -> dict[str, Any]:

@@ -10,7 +10,6 @@ wait).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -58,6 +57,7 @@ class Draft:
         "has_intent",
         "identity",
         "is_client_gone",
+        "is_recorded",
         "key",
         "native_finish_reason",
         "prices",
@@ -88,7 +88,7 @@ class Draft:
         self.finish_reason = self.native_finish_reason = self.service_tier = ""
         self.first_token_us: int | None = None
         self.upstream_us = 0
-        self.is_client_gone = self.has_intent = False
+        self.is_client_gone = self.has_intent = self.is_recorded = False
         self.baseline_model = ""
         self.baseline_cost_nanousd: int | None = None
         self.prices: dict[str, int] | None = None
@@ -403,7 +403,7 @@ class Recorder:
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
         self._recent: OrderedDict[str, bytes] = OrderedDict()
         self._is_dirty = False
-        self._commit: asyncio.Future[None] | None = None
+        self._commit: asyncio.Future[bool] | None = None
         self._tasks = [loop.create_task(self._keep_rotating())]
         if sync_interval_ms > 0:
             self._tasks.append(loop.create_task(self._keep_syncing()))
@@ -453,9 +453,16 @@ class Recorder:
         self._is_dirty = True
 
     async def durable(self) -> None:
-        """Return once the records written so far are on the disk, where the deployment asks for that (interval 0)."""
-        if self.is_awaited:
-            await self._durable()
+        """Return once the records written so far are on the disk, where the deployment asks for that (interval 0).
+
+        Raises:
+            errors.Unavailable: they are not, so the answer must not be given as good.
+        """
+        if self.is_awaited and not await self._durable():
+            raise errors.Unavailable(
+                "The call was served, but its record could not be made durable; the answer is withheld.",
+                code="spool_unavailable",
+            )
 
     def event(self, kind: str, line: bytes) -> None:
         """Write an event of its own, such as feedback.
@@ -483,8 +490,10 @@ class Recorder:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        with contextlib.suppress(SpoolUnavailable):
+        try:
             await self._loop.run_in_executor(self._disk, self._writer.close)
+        except SpoolUnavailable:
+            logger.error("The spool could not be closed cleanly; what is unsealed is left to recovery.")
         self._disk.shutdown()
 
     def _content(self, draft: Draft) -> bytes | None:
@@ -506,23 +515,25 @@ class Recorder:
         )
         return self._keyring.encrypt(msgspec.json.encode(content))
 
-    async def _durable(self) -> None:
-        """Wait for a sync that began after now; those who wait together share it."""
+    async def _durable(self) -> bool:
+        """Wait for a sync that began after now; those who wait together share it. Returns whether it worked."""
         running = self._commit
         if running is not None:
             await asyncio.shield(running)
             if self._commit is not None:  # somebody who waited with us has begun the next one: it covers us too
-                await asyncio.shield(self._commit)
-                return
+                return await asyncio.shield(self._commit)
         self._commit = commit = self._loop.create_future()
+        has_worked = False
         try:
             await self._loop.run_in_executor(self._disk, self._writer.sync)
+            has_worked = True
         except SpoolUnavailable:
             logger.error("The spool could not be made durable.")
         finally:
             if self._commit is commit:
                 self._commit = None
-            commit.set_result(None)
+            commit.set_result(has_worked)
+        return has_worked
 
     async def _keep_syncing(self) -> None:
         while True:

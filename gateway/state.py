@@ -24,7 +24,6 @@ from gateway.routing.decision import Router
 from gateway.snapshot import Snapshot
 from gateway.upstream import Timeouts, Upstream
 
-
 # Resellers whose models are addressed by the reseller's own names: all of their prices are loaded.
 _WHOLE_PROVIDERS = {"openrouter": "openrouter"}
 
@@ -54,13 +53,13 @@ class State:
         )
         configured = registry.build(settings.PROVIDER_SETTINGS)
         metrics = Metrics()
-        shipper = await asyncio.to_thread(shipping.recover_and_start, settings.SPOOL_DIR)
         writer = Writer(
             settings.SPOOL_DIR,
             segment_bytes=settings.SPOOL_SEGMENT_BYTES,
             segment_seconds=settings.SPOOL_SEGMENT_SECONDS,
             columns={"R": request_log.COLUMNS, "F": events.FEEDBACK_COLUMNS},
         )
+        shipper = await asyncio.to_thread(shipping.recover_and_start, settings.SPOOL_DIR)
         snapshot = Snapshot()
         snapshot.start()
         upstream = Upstream(loop)

@@ -80,6 +80,29 @@ class _Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     fault: str | None = None
 
 
+class _PlainMessage(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: str | None = None
+    name: str | None = None
+    refusal: str | None = None
+    tool_calls: _Raw = _Raw()
+    tool_call_id: str | None = None
+
+
+class _PlainBody(_Body, gc=False, forbid_unknown_fields=True):
+    """A body with OpenAI's own fields only: nothing in it needs to be taken out or fitted for OpenAI's providers."""
+
+    messages: Annotated[list[_PlainMessage], msgspec.Meta(min_length=1)]  # type: ignore[assignment]
+    logit_bias: _Raw = _Raw()
+    modalities: _Raw = _Raw()
+    prediction: _Raw = _Raw()
+    prompt_cache_key: _Raw = _Raw()
+    safety_identifier: _Raw = _Raw()
+    store: _Raw = _Raw()
+    verbosity: _Raw = _Raw()
+
+
+_decode_plain = msgspec.json.Decoder(_PlainBody).decode
 _decode = msgspec.json.Decoder(_Body).decode
 _decode_options = msgspec.json.Decoder(_Options | None).decode
 _OPTION_NAMES = ", ".join(sorted(set(_Options.__struct_fields__) - {"fault"}))
@@ -128,10 +151,11 @@ def parse_chat(raw: bytes, headers: Mapping[bytes, bytes], *, is_test: bool) -> 
     Raises:
         errors.InvalidRequest: the body is not JSON, too deep, or a field has the wrong type; the message names it.
     """
+    is_plain = True
     try:
-        asked = _decode(raw)
-    except msgspec.ValidationError as error:
-        raise _wrong(str(error)) from None
+        asked: _Body = _decode_plain(raw)
+    except msgspec.ValidationError:
+        asked, is_plain = _decode_leniently(raw), False
     except (msgspec.DecodeError, RecursionError) as error:
         raise _not_json(str(error), raw) from None
     if not asked.model:
@@ -141,6 +165,7 @@ def parse_chat(raw: bytes, headers: Mapping[bytes, bytes], *, is_test: bool) -> 
     options = NOTHING
     if asked.kairosroute:
         options, raw = _take_options(asked, raw, is_test=is_test)
+        is_plain = False
     task = options.get("task")
     shape = _shape(asked)
     return ChatCall(
@@ -153,7 +178,17 @@ def parse_chat(raw: bytes, headers: Mapping[bytes, bytes], *, is_test: bool) -> 
         attribution=_attribution(asked, options, headers),
         options=options,
         shape=shape,
+        is_plain=is_plain and asked.reasoning_effort is None,
     )
+
+
+def _decode_leniently(raw: bytes) -> _Body:
+    try:
+        return _decode(raw)
+    except msgspec.ValidationError as error:
+        raise _wrong(str(error)) from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _not_json(str(error), raw) from None
 
 
 def _shape(asked: _Body) -> dict[str, Any]:

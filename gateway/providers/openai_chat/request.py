@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from gateway.context import LazyBody
 from gateway.errors import InvalidRequest
 from gateway.providers import authorization, fields, quirks, shape
 from gateway.providers.protocol import Endpoint, UpstreamRequest
@@ -33,10 +34,10 @@ def build(body: Mapping[str, Any], raw: bytes, *, endpoint: Endpoint, is_stream:
     """
     row = quirks.of(endpoint.provider)
     headers = _headers(endpoint)
-    if row.is_exact and not _needs_fitting(raw):
-        return UpstreamRequest(
-            "/chat/completions", headers, _splice(body, raw, endpoint=endpoint, row=row, is_stream=is_stream)
-        )
+    is_plain = type(body) is LazyBody and body.is_plain
+    if row.is_exact and (is_plain or not _needs_fitting(raw)):
+        spliced = _splice(body, raw, endpoint=endpoint, row=row, is_stream=is_stream, is_plain=is_plain)
+        return UpstreamRequest("/chat/completions", headers, spliced)
     fitted, dropped = _fit(body, endpoint=endpoint, row=row, is_stream=is_stream)
     return UpstreamRequest("/chat/completions", headers, orjson.dumps(fitted), dropped)
 
@@ -56,12 +57,14 @@ def _needs_fitting(raw: bytes) -> bool:
     return b'"reasoning' in raw or b'"thinking' in raw or b'"cache_control"' in raw
 
 
-def _splice(body: Mapping[str, Any], raw: bytes, *, endpoint: Endpoint, row: Quirks, is_stream: bool) -> bytes:
+def _splice(
+    body: Mapping[str, Any], raw: bytes, *, endpoint: Endpoint, row: Quirks, is_stream: bool, is_plain: bool
+) -> bytes:
     try:
         parts = shape.raw_fields(raw)
     except msgspec.DecodeError as error:
         raise InvalidRequest("The request body is not a JSON object.") from error
-    if not fields.GATEWAY_ONLY.isdisjoint(parts):
+    if not is_plain and not fields.GATEWAY_ONLY.isdisjoint(parts):
         for name in fields.GATEWAY_ONLY.intersection(parts):
             if not (name in fields.SIMULATOR_ONLY and endpoint.is_simulated):
                 del parts[name]
