@@ -71,11 +71,11 @@ faults: $(DEVELOPMENT) ## Kill gateway, worker and stores under load and count w
 	cd tests/clickhouse_server && npm ci --no-audit --no-fund --ignore-scripts
 	$(BIN)/python -m tests.faults --postgres $(FAULTS_POSTGRES_URL) $(FAULTS_ARGS)
 
-lock: $(VENV)/tools/bin/uv ## Resolve the dependencies anew and write uv.lock
-	$(UV) lock --upgrade
-
 bench: $(DEVELOPMENT) ## Measure the gateway beside nginx, every answer and record checked (15 minutes)
 	$(BIN)/python -m benchmarks.gateway --database-url $(BENCH_POSTGRES_URL) --redis-url $(BENCH_REDIS_URL) $(BENCH_ARGS)
+
+lock: $(VENV)/tools/bin/uv ## Resolve the dependencies anew and write uv.lock
+	$(UV) lock --upgrade
 
 clean: ## Remove the environment and caches; state in ./var stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis htmlcov .coverage tests/conformance/node/node_modules tests/journeys/node_modules

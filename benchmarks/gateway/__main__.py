@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -65,6 +66,8 @@ class Bench:
         memory = processes.rss_mib(pid) if pid else None
         answered = figures["answered"]
         count = self.ledger.settle(answered) if target.keeps_records else Count(settled=answered)
+        if count.settled != answered and target.program and not figures["first_error"]:
+            figures["first_error"] = f"{target.name} said last: {target.program.last_words()}"
         return figures | {
             "target": target.name,
             "scenario": scenario.name,
@@ -103,6 +106,8 @@ class _Usage:
 
 def main() -> int:
     arguments = _arguments()
+    # Ended from outside it ends what it started, as after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     chosen = [
         one for one in scenarios.SCENARIOS if not arguments.scenarios or one.name in arguments.scenarios.split(",")
     ]
@@ -113,6 +118,7 @@ def main() -> int:
         with _ready(arguments) as bench:
             arguments.output.parent.mkdir(parents=True, exist_ok=True)
             preface = report.preface(
+                python=arguments.python,
                 cores=arguments.cores,
                 seconds=arguments.seconds,
                 rounds=arguments.rounds,
@@ -147,6 +153,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scenarios", default="", help="names, separated by commas; all without it")
     parser.add_argument("--cores", default="0,1", help="processors: of the gateway, of provider and load generator")
     parser.add_argument("--port", type=int, default=8190, help="the first of four free ports")
+    parser.add_argument("--python", default=sys.executable, help="runs the gateway; needs the same dependencies")
     parser.add_argument("--prefer", action="store_true", help="let the kernel prefer this session (needs privileges)")
     parser.add_argument("--database-url", default="postgresql://postgres@127.0.0.1:5432/postgres")
     parser.add_argument(
@@ -205,7 +212,14 @@ def _ready(arguments: argparse.Namespace) -> Iterator[Bench]:
             )
             key = key or targets.prepare_database(environment)
             target = targets.gateway(
-                name, stack, environment=environment, key=key, sync_ms=sync_ms, core=gateway_core, directory=directory
+                name,
+                stack,
+                python=arguments.python,
+                environment=environment,
+                key=key,
+                sync_ms=sync_ms,
+                core=gateway_core,
+                directory=directory,
             )
             found.append(target)
             ledger.settle(1)

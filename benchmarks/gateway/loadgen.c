@@ -418,10 +418,14 @@ int main(int count, char **arguments)
     measure_ns = began_ns + (uint64_t)(with.warmup_s * 1e9);
     end_ns = measure_ns + (uint64_t)(with.seconds * 1e9);
     uint64_t gap_ns = with.rate > 0 ? (uint64_t)(1e9 / with.rate) : 0, due = began_ns;
-    for (uint64_t now = began_ns; (now < end_ns || in_flight) && now < end_ns + DRAIN_NS; now = now_ns()) {
+    for (uint64_t now = began_ns; now < end_ns + DRAIN_NS; now = now_ns()) {
+        /* What was due in time is sent, however late: to leave it out would flatter a server that stalls. */
+        bool has_more = errors < MAX_ERRORS && (gap_ns ? due : now) < end_ns;
+        if (!has_more && !in_flight)
+            break;
         /* An idle connection takes the oldest request that is due; without a rate one is always due. */
         uint64_t wake = now + 100000000;
-        for (int i = 0; i < with.connections && now < end_ns && errors < MAX_ERRORS; i++) {
+        for (int i = 0; i < with.connections && has_more; i++) {
             if (calls[i].phase != IDLE)
                 continue;
             if (gap_ns && due > now) {
@@ -430,6 +434,7 @@ int main(int count, char **arguments)
             }
             start(&calls[i], gap_ns ? due : now_ns());
             due += gap_ns;
+            has_more = !gap_ns || due < end_ns;
         }
         struct timespec pause = {.tv_nsec = (long)(wake - now)};
         struct epoll_event events[EVENTS];
@@ -437,10 +442,8 @@ int main(int count, char **arguments)
         for (int i = 0; i < ready; i++)
             if (((struct call *)events[i].data.ptr)->fd >= 0)
                 act(events[i].data.ptr, events[i].events);
-        if (errors >= MAX_ERRORS && !in_flight)
-            break;
     }
-    unanswered = in_flight;
+    unanswered = in_flight + (gap_ns && due < end_ns && errors < MAX_ERRORS ? (end_ns - due) / gap_ns : 0);
     print_result();
     return 0;
 }

@@ -63,9 +63,12 @@ class Program:
         deadline = time.monotonic() + within_s
         while not is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
-                last = self.log.read_text(errors="replace")[-1500:]
-                raise Unusable(f"{self.name} does not come up. The end of its output:\n{last}")
+                raise Unusable(f"{self.name} does not come up. The end of its output:\n{self.last_words(1500)}")
             time.sleep(0.05)
+
+    def last_words(self, size: int = 300) -> str:
+        """Return the end of its output."""
+        return self.log.read_text(errors="replace").strip()[-size:]
 
     def stop(self, *, within_s: float = 40.0) -> None:
         """Ask it to end; kill it when it does not."""

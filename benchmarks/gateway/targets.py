@@ -102,13 +102,21 @@ def prepare_database(environment: Mapping[str, str]) -> str:
 
 
 def gateway(
-    name: str, stack: ExitStack, *, environment: Mapping[str, str], key: str, sync_ms: int, core: int, directory: Path
+    name: str,
+    stack: ExitStack,
+    *,
+    python: str,
+    environment: Mapping[str, str],
+    key: str,
+    sync_ms: int,
+    core: int,
+    directory: Path,
 ) -> Target:
     """Return our gateway, started, its first answer checked by a JSON parser."""
     port = int(environment["PORT"])
     program = Program(
         name,
-        [sys.executable, "manage.py", "serve", "gateway"],
+        [python, "manage.py", "serve", "gateway"],
         core,
         directory / f"gateway-{port}.log",
         {**environment, "KAIROS_SPOOL_SYNC_INTERVAL_MS": str(sync_ms)},
