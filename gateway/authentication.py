@@ -24,7 +24,7 @@ def key_text(headers: Mapping[bytes, bytes]) -> bytes:
         errors.AuthenticationFailed: no header carries one.
     """
     value = headers.get(b"authorization")
-    if value is not None and value[:10] in {b"Bearer kr_", b"bearer kr_"}:
+    if value is not None and value.startswith(b"Bearer kr_"):
         return value[7:].strip()
     for name in _PLAIN_HEADERS:
         found = headers.get(name)

@@ -7,7 +7,7 @@ the same story, because every step of it stands here once.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +16,6 @@ from gateway import dispatch, errors, receipt, settlement, signals, sse
 from gateway.catalog.prices import Rates
 from gateway.context import KeySnapshot
 from gateway.dialects import openai
-from gateway.http import Headers
 from gateway.listener import Listener
 from gateway.providers.protocol import Completion, Endpoint, StreamReader, Usage
 from gateway.recording import Draft
@@ -49,8 +48,8 @@ def new_draft(*, body_id: str, key: KeySnapshot, now: float) -> Draft:
     return Draft(body=body_id, key=key, started_us=int(now * 1_000_000))
 
 
-def answer(state: State, draft: Draft, completion: Completion, *, started: float) -> tuple[Headers, bytes]:
-    """Settle and record a whole answer; return what the client gets."""
+def answer(state: State, draft: Draft, completion: Completion, *, started: float) -> tuple[bytes, bytes]:
+    """Settle a whole answer; return its header lines and its body, to be given once the record is written."""
     call, endpoint = draft.call, draft.endpoint
     assert call is not None
     assert endpoint is not None
@@ -69,8 +68,7 @@ def answer(state: State, draft: Draft, completion: Completion, *, started: float
         is_byok=False,
         x_kairosroute=x_kairosroute,
     )
-    record(state, draft, started)
-    return answer_headers(draft, x_kairosroute, started), data
+    return answer_head(draft, x_kairosroute, started), data
 
 
 def fail(state: State, draft: Draft, error: errors.GatewayError, *, started: float) -> None:
@@ -96,6 +94,12 @@ def record(state: State, draft: Draft, started: float) -> None:
     """Write the call's record."""
     draft.is_recorded = True
     state.recorder.record(draft, latency_us=round((time.perf_counter() - started) * 1e6))
+
+
+def record_soon(state: State, draft: Draft, started: float, then: Callable[[], None]) -> None:
+    """Write the call's record in this turn of the event loop, and say so."""
+    draft.is_recorded = True
+    state.recorder.record_soon(draft, then, latency_us=round((time.perf_counter() - started) * 1e6))
 
 
 class Broadcast:
@@ -133,8 +137,10 @@ class Broadcast:
         Raises:
             errors.UpstreamFailed: the stream says that it failed.
         """
-        data = b"".join(self.reader.feed(piece))
-        self._require_sound()
+        reader = self.reader
+        data = b"".join(reader.feed(piece))
+        if reader.error is not None or reader.garbage_lines:
+            self._require_sound()
         return self.hear(data)
 
     def end(self, error: errors.GatewayError | None = None, *, is_client_gone: bool = False) -> bytes:
@@ -285,41 +291,39 @@ def usage_object(draft: Draft) -> dict[str, Any]:
     }
 
 
-def stream_headers(draft: Draft, started: float) -> Headers:
-    """Return the headers of an answer whose cost is not known yet."""
+def stream_head(draft: Draft, started: float) -> bytes:
+    """Return the header lines of an answer whose cost is not known yet, each ended by CRLF."""
     call, endpoint = draft.call, draft.endpoint
     assert call is not None
     assert endpoint is not None
-    overhead_us = (time.perf_counter() - started) * 1e6 - draft.upstream_us
     body = draft.body.encode()
-    return [
-        (b"x-generation-id", b"gen_" + body),
-        (b"x-kairosroute-receipt-id", b"rcpt_" + body),
-        *_names(endpoint.provider, endpoint.model, call.task_type),
-        (b"x-kairosroute-attempts", b"%d" % len(draft.attempts)),
-        (b"x-kairosroute-overhead-ms", b"%.2f" % (overhead_us / 1000)),
-    ]
+    return b"x-request-id: req_%b\r\nx-generation-id: gen_%b\r\nx-kairosroute-receipt-id: rcpt_%b\r\n" % (
+        body,
+        body,
+        body,
+    ) + b"%bx-kairosroute-attempts: %d\r\nx-kairosroute-overhead-ms: %.2f\r\n" % (
+        _names(endpoint.provider, endpoint.model, call.task_type),
+        len(draft.attempts),
+        (time.perf_counter() - started) * 1e3 - draft.upstream_us / 1e3,
+    )
 
 
-def answer_headers(draft: Draft, x_kairosroute: Mapping[str, Any], started: float) -> Headers:
-    """Return the headers of a whole answer."""
-    headers = stream_headers(draft, started)
+def answer_head(draft: Draft, x_kairosroute: Mapping[str, Any], started: float) -> bytes:
+    """Return the header lines of a whole answer, each ended by CRLF."""
+    head = stream_head(draft, started)
     cost, savings = x_kairosroute["provider_cost_usd"], x_kairosroute["savings_usd"]
     if cost is not None:
-        headers.append((b"x-kairosroute-cost", b"%.9f" % cost))
+        head += b"x-kairosroute-cost: %.9f\r\n" % cost
     if savings is not None:
-        headers.append((b"x-kairosroute-savings", b"%.9f" % savings))
-    return headers
+        head += b"x-kairosroute-savings: %.9f\r\n" % savings
+    return head
 
 
 @lru_cache(maxsize=4096)
-def _names(provider: str, model: str, task_type: str) -> Headers:
+def _names(provider: str, model: str, task_type: str) -> bytes:
     # Task types and model names outside the catalog come from the client: no line break may reach a header.
-    def safe(text: str) -> bytes:
-        return "".join(letter if letter.isprintable() else "_" for letter in text).encode("latin-1", "replace")
+    def line(name: str, value: str) -> bytes:
+        shown = "".join(letter if letter.isprintable() else "_" for letter in value)
+        return f"x-kairosroute-{name}: {shown}\r\n".encode("latin-1", "replace")
 
-    return [
-        (b"x-kairosroute-provider", safe(provider)),
-        (b"x-kairosroute-model", safe(model)),
-        (b"x-kairosroute-task", safe(task_type)),
-    ]
+    return line("provider", provider) + line("model", model) + line("task", task_type)

@@ -10,12 +10,14 @@ uvicorn's protocol class is no stable interface: its version is pinned, and `con
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from gateway import asgi, authentication, chat, dispatch, errors, identifiers
-from gateway.http import SSE_HEADERS, Headers
+from gateway.http import JSON_HEAD, SSE_HEAD
 from gateway.providers.protocol import Endpoint, StreamReader
 from gateway.recording import Draft
 from gateway.state import State
@@ -24,7 +26,6 @@ from gateway.upstream import Connection
 _PATHS = frozenset({b"/v1/chat/completions", b"/api/v1/chat/completions"})
 # Longer bodies are read with backpressure, the ASGI way.
 _MAX_BODY = 1024 * 1024
-_JSON: Headers = [(b"content-type", b"application/json")]
 _PROTOCOL = "openai_chat"
 
 
@@ -35,6 +36,8 @@ class ExpressProtocol(HttpToolsProtocol):
     _parts: list[bytes] | None = None  # the body, while its message may still take the lane
     _size = 0
     _is_deaf = False
+    _idle_since = 0.0
+    _idle_timer: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
         if self._call is None:
@@ -51,6 +54,12 @@ class ExpressProtocol(HttpToolsProtocol):
         self.expect_100_continue = False
         self.headers = []
         self._parts = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._is_deaf:
@@ -107,14 +116,36 @@ class ExpressProtocol(HttpToolsProtocol):
     def end_call(self, *, keeps_alive: bool) -> None:
         """The answer is written: be ready for the next message, or close."""
         self._call = None
+        self.server_state.total_requests += 1
         if not keeps_alive:
             self.transport.close()
-        self.on_response_complete()
+            return
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+
+    def on_response_complete(self) -> None:
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
+
+    def _close_if_idle(self) -> None:
+        """One timer a connection looks again every few seconds, instead of one made and cancelled for every call."""
+        self._idle_timer = None
+        if self.transport.is_closing():
+            return
+        is_busy = self._call is not None or not self._is_idle()
+        waits = self.timeout_keep_alive if is_busy else self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if waits > 0.0:
+            self._idle_timer = self.loop.call_later(waits, self._close_if_idle)
+        else:
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         call, self._call = self._call, None
         if call is not None:
             call.lose_client()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -154,19 +185,27 @@ class ExpressProtocol(HttpToolsProtocol):
             self._call.keeps_alive = False
 
 
+def _default_lines(server: ServerState) -> bytes:
+    return b"".join(b"%b: %b\r\n" % pair for pair in server.default_headers)
+
+
 class _Call:
     """One call in the lane; it hears its provider's connection."""
 
     __slots__ = (
+        "_answer",
         "_asked",
         "_body",
         "_broadcast",
         "_connection",
         "_draft",
         "_endpoint",
+        "_is_client_gone",
+        "_is_over",
         "_pending",
         "_protocol",
         "_reader",
+        "_request",
         "_started",
         "_state",
         "keeps_alive",
@@ -179,6 +218,8 @@ class _Call:
         self._broadcast: chat.Broadcast | None = None
         self._reader: StreamReader | None = None
         self._pending: list[bytes] = []
+        self._asked: float | None = None
+        self._is_client_gone = self._is_over = False
 
     def enter(self, body: bytes) -> bool:
         """Send the call on its way; False, and nothing is done, when it cannot take the lane."""
@@ -203,25 +244,36 @@ class _Call:
             connection = pool.take()
             if connection is None:
                 return False
-            try:
-                state.recorder.intent(draft)
-            except errors.GatewayError:
-                pool.idle.append(connection)
-                return False
         except errors.GatewayError:
             return False  # the ASGI way finds the same and says so
         draft.dropped_params = request.dropped_params
         self._body, self._draft, self._endpoint, self._connection = body, draft, endpoint, connection
+        self._request = pool.request(request.path, request.headers, request.body)
         state.metrics.in_flight += 1
+        state.recorder.intent_soon(draft, self._go)
+        return True
+
+    def _go(self, refusal: errors.GatewayError | None) -> None:
+        """The intent is noted: ask the provider."""
+        connection = self._connection
+        if refusal is not None or self._is_client_gone or connection.is_closed:
+            connection.put_back()
+            if self._is_client_gone:
+                self._draft.has_intent = False  # nothing went out, so nothing was used
+                chat.lose_client(self._state, self._draft, started=self._started)
+            elif refusal is not None:
+                self._refuse(refusal)
+            else:
+                self._leave()
+            return
         self._asked = time.perf_counter()
         connection.begin_for(
             self,
-            pool.request(request.path, request.headers, request.body),
-            collects=not call.is_stream,
-            timeouts=state.providers.timeouts,
+            self._request,
+            collects=not self._draft.call.is_stream,  # type: ignore[union-attr]
+            timeouts=self._state.providers.timeouts,
             now=time.monotonic(),
         )
-        return True
 
     def _endpoint_of(self, draft: Draft, body: bytes, headers: dict[bytes, bytes]) -> Endpoint | None:
         chat.decide(self._state, draft, body, headers)
@@ -247,10 +299,17 @@ class _Call:
             self._fail(error)
             return
         connection.finish()
-        dispatch.note(self._draft, self._endpoint, self._asked, None)
-        headers, data = chat.answer(self._state, self._draft, completion, started=self._started)
-        self._write(200, [*_JSON, (b"content-length", b"%d" % len(data)), *headers], data)
-        self._end()
+        dispatch.note(self._draft, self._endpoint, self._sent_at(), None)
+        head, data = chat.answer(self._state, self._draft, completion, started=self._started)
+        self._answer = b"%b%b%bcontent-length: %d\r\n\r\n%b" % (self._head(200), JSON_HEAD, head, len(data), data)
+        self._is_over = True
+        chat.record_soon(self._state, self._draft, self._started, self._give)
+
+    def _give(self) -> None:
+        """The record is written: give the answer."""
+        if not self._is_client_gone:
+            self._protocol.transport.write(self._answer)
+            self._end()
 
     def arrived(self, connection: Connection, piece: bytes, *, is_over: bool) -> None:
         error: errors.UpstreamFailed | None = None
@@ -279,17 +338,24 @@ class _Call:
             self._finish_stream(error)
         elif isinstance(error, errors.UpstreamError) and not connection.has_answer_begun:
             # A kept connection that the provider closed under us: the ASGI way sends again on another.
-            self._state.metrics.in_flight -= 1
-            self._protocol.hand_over(self._body, self._draft)
+            self._leave()
         else:
             self._fail(error)
+
+    def _leave(self) -> None:
+        """Let the ASGI way finish what was admitted here."""
+        self._state.metrics.in_flight -= 1
+        self._protocol.hand_over(self._body, self._draft)
 
     # -- the client's side
 
     def lose_client(self) -> None:
         """The client hung up: let the provider go, and record what is known."""
-        self._connection.drop()
+        self._is_client_gone = True
         self._state.metrics.in_flight -= 1
+        if self._is_over or self._asked is None:
+            return  # the answer is being recorded, or nothing has gone out yet: `_give` and `_go` see it
+        self._connection.drop()
         if self._broadcast is not None:
             self._note_wait()
             error = errors.GatewayError("The client hung up.", status=chat.CLIENT_GONE)
@@ -325,10 +391,12 @@ class _Call:
         dispatch.require_sound(reader, endpoint=endpoint, is_over=is_over and not reader.has_output)
         if not reader.has_output and not is_over:
             return
-        dispatch.note(draft, endpoint, self._asked, None)
+        dispatch.note(draft, endpoint, self._sent_at(), None)
         self._broadcast = broadcast = chat.Broadcast(state, draft, endpoint, reader, started=self._started)
-        head = self._head(
-            200, [*SSE_HEADERS, (b"transfer-encoding", b"chunked"), *chat.stream_headers(draft, self._started)]
+        head = b"%b%b%btransfer-encoding: chunked\r\n\r\n" % (
+            self._head(200),
+            SSE_HEAD,
+            chat.stream_head(draft, self._started),
         )
         data = broadcast.hear(b"".join(self._pending))
         self._protocol.transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data) if data else head)
@@ -340,31 +408,34 @@ class _Call:
         self._protocol.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))
         self._end()
 
+    def _sent_at(self) -> float:
+        assert self._asked is not None
+        return self._asked
+
     def _note_wait(self) -> None:
         """Count the time since the provider was asked as its own: what the lane adds comes before and after."""
-        self._draft.upstream_us = round((time.perf_counter() - self._asked) * 1e6)
+        self._draft.upstream_us = round((time.perf_counter() - self._sent_at()) * 1e6)
 
     # -- ends
 
     def _fail(self, error: errors.UpstreamFailed) -> None:
-        dispatch.note(self._draft, self._endpoint, self._asked, error)
+        dispatch.note(self._draft, self._endpoint, self._sent_at(), error)
+        self._refuse(error)
+
+    def _refuse(self, error: errors.GatewayError) -> None:
         chat.fail(self._state, self._draft, error, started=self._started)
         data = error.body(self._draft.request_id)
-        self._write(error.http_status, [*_JSON, (b"content-length", b"%d" % len(data)), *error.headers()], data)
+        lines = b"".join(b"%b: %b\r\n" % pair for pair in error.headers())
+        self._protocol.transport.write(
+            b"%b%b%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b"
+            % (self._head(error.http_status), JSON_HEAD, lines, self._draft.request_id.encode(), len(data), data)
+        )
         self._end()
 
-    def _write(self, status: int, headers: Headers, data: bytes) -> None:
-        self._protocol.transport.write(self._head(status, headers) + data)
-
-    def _head(self, status: int, headers: Headers) -> bytes:
-        lines = [STATUS_LINE[status]]
-        for name, value in (*self._protocol.server_state.default_headers, *headers):
-            lines += (name, b": ", value, b"\r\n")
-        lines += (b"x-request-id: ", self._draft.request_id.encode(), b"\r\n")
-        if not self.keeps_alive:
-            lines.append(b"connection: close\r\n")
-        lines.append(b"\r\n")
-        return b"".join(lines)
+    def _head(self, status: int) -> bytes:
+        """Return the status line and what the server says in every answer."""
+        head = STATUS_LINE[status] + _default_lines(self._protocol.server_state)
+        return head if self.keeps_alive else head + b"connection: close\r\n"
 
     def _end(self) -> None:
         self._state.metrics.in_flight -= 1

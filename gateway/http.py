@@ -10,11 +10,8 @@ from gateway import errors
 Headers = list[tuple[bytes, bytes]]
 
 _JSON = (b"content-type", b"application/json")
-SSE_HEADERS: Headers = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
+JSON_HEAD = b"content-type: application/json\r\n"
+SSE_HEAD = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
 
 
 class Request:
@@ -107,16 +104,24 @@ async def send_error(request: Request, error: errors.GatewayError) -> None:
     await send_json(request, error.body(request.request_id), error.headers(), status=error.http_status)
 
 
-async def start_stream(request: Request, headers: Headers) -> None:
-    """Begin a stream of server-sent events."""
+async def send_answer(request: Request, body: bytes, head: bytes) -> None:
+    """Answer with a JSON body; `head` are header lines, each ended by CRLF, with the request's id among them."""
     request.has_answered = True
-    await request.send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [*SSE_HEADERS, (b"x-request-id", request.request_id.encode()), *headers],
-        }
-    )
+    headers = [_JSON, (b"content-length", b"%d" % len(body)), *_pairs(head)]
+    await request.send({"type": "http.response.start", "status": 200, "headers": headers})
+    await request.send({"type": "http.response.body", "body": body})
+
+
+async def start_stream(request: Request, head: bytes) -> None:
+    """Begin a stream of server-sent events; `head` as in `send_answer`."""
+    request.has_answered = True
+    headers = [*_pairs(SSE_HEAD), *_pairs(head)]
+    await request.send({"type": "http.response.start", "status": 200, "headers": headers})
+
+
+def _pairs(head: bytes) -> Headers:
+    lines = (line.partition(b": ") for line in head.split(b"\r\n") if line)
+    return [(name, value) for name, _, value in lines]
 
 
 async def send_piece(request: Request, data: bytes) -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from gateway import authentication, chat, dispatch, errors
 from gateway.context import KeySnapshot
-from gateway.http import ClientGone, Request, end_stream, send_json, send_piece, start_stream
+from gateway.http import ClientGone, Request, end_stream, send_answer, send_piece, start_stream
 from gateway.recording import Draft
 from gateway.state import State
 
@@ -65,9 +65,10 @@ async def resume_chat(state: State, request: Request, draft: Draft, started: flo
 
 async def _whole(state: State, request: Request, draft: Draft, started: float) -> None:
     completion = await _unless_client_goes(request, dispatch.complete(state.providers, draft))
-    headers, data = chat.answer(state, draft, completion, started=started)
+    head, data = chat.answer(state, draft, completion, started=started)
+    chat.record(state, draft, started)
     await state.recorder.durable()
-    await send_json(request, data, headers)
+    await send_answer(request, data, head)
 
 
 async def _stream(state: State, request: Request, draft: Draft, started: float) -> None:
@@ -78,7 +79,7 @@ async def _stream(state: State, request: Request, draft: Draft, started: float) 
     broadcast = chat.Broadcast(state, draft, stream.endpoint, stream.reader, started=started)
     watcher = _StreamWatcher(request, stream)
     try:
-        await start_stream(request, chat.stream_headers(draft, started))
+        await start_stream(request, chat.stream_head(draft, started))
         last = await _relay(request, draft, stream, broadcast, watcher)
     finally:
         watcher.stop()

@@ -115,6 +115,7 @@ class Connection(asyncio.Protocol):
         "deadline",
         "hard_deadline",
         "has_answer_begun",
+        "has_moved",
         "idle_since",
         "is_closed",
         "transport",
@@ -149,7 +150,7 @@ class Connection(asyncio.Protocol):
         self._parts: list[bytes] = []
         self._headers: list[tuple[bytes, bytes]] = []
         self._buffered = self._size = 0
-        self._is_paused = self._ended = self._keeps_alive = self.has_answer_begun = False
+        self._is_paused = self._ended = self._keeps_alive = self.has_answer_begun = self.has_moved = False
         self._error = None
         self._status = 0
         self._collects = collects
@@ -199,9 +200,19 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
 
     @property
+    def patience(self) -> float:
+        """How long the provider may be silent within an answer, in seconds."""
+        return self._timeouts.between_pieces
+
+    @property
     def status(self) -> int:
         """The answer's status, once its headers are in."""
         return self._status
+
+    def put_back(self) -> None:
+        """Hand back a connection that was taken and not used."""
+        if not self.is_closed:
+            self._pool.idle.append(self)
 
     def drop(self) -> None:
         """End an exchange that a sink heard before its end: the connection is closed, the provider sees it."""
@@ -329,7 +340,7 @@ class Connection(asyncio.Protocol):
             if self._size > _MAX_ANSWER:
                 self.abort(errors.UpstreamGarbage("The provider's answer is too large."))
             return
-        self.deadline = time.monotonic() + self._timeouts.between_pieces
+        self.has_moved = True
         self._buffered += len(data)
         if self._buffered > _BUFFER_HIGH and not self._is_paused and self._sink is None:
             self._is_paused = True
@@ -400,6 +411,9 @@ class Pool:
 
     def sweep(self, now: float) -> None:
         for connection in list(self.busy):
+            if connection.has_moved:  # seen here rather than stamped at every piece
+                connection.has_moved = False
+                connection.deadline = now + connection.patience
             if now > connection.deadline:
                 connection.abort(errors.UpstreamTimeout("The provider stopped answering."))
             elif now > connection.hard_deadline:

@@ -26,6 +26,7 @@ Disk full
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import threading
@@ -138,6 +139,43 @@ class Writer(Appender):
             self._open.pop(request_id, None)
             if self._overdue:
                 self._overdue.pop(request_id, None)  # it came again before the disk had taken it: one record is enough
+
+    def many(
+        self, intents: Sequence[tuple[str, bytes]], records: Sequence[tuple[str, bytes]]
+    ) -> dict[str, SpoolUnavailable]:
+        """Note several intents and records with one write; return those that were refused, as `intent` and `record` do.
+
+        All of them stand in the log when this returns. Where the room is short they are written one by one.
+        """
+        new = [(name, _prefix(len(line) + 1, crc32(line, _INTENT_CRC), _INTENT) + line) for name, line in intents]
+        frames_ = [frame for _, frame in new]
+        for _, line in records:
+            frames_.append(_prefix(len(line) + 1, crc32(line, _RECORD_CRC), _RECORD))
+            frames_.append(line)
+        data = b"".join(frames_)
+        with self._write_lock:
+            reserve = (len(self._open) + len(new)) * RECORD_RESERVE_BYTES
+            if self._position + len(data) + reserve <= self._limit and not self._overdue:
+                with contextlib.suppress(OSError):
+                    self._append(data)
+                    self._open.update(new)
+                    for name, _ in records:
+                        self._open.pop(name, None)
+                    self._has_records = self._has_records or bool(records)
+                    return {}
+        return self._one_by_one(intents, records)
+
+    def _one_by_one(
+        self, intents: Sequence[tuple[str, bytes]], records: Sequence[tuple[str, bytes]]
+    ) -> dict[str, SpoolUnavailable]:
+        refused: dict[str, SpoolUnavailable] = {}
+        for note, waiting in ((self.record, records), (self.intent, intents)):
+            for name, line in waiting:
+                try:
+                    note(name, line)
+                except SpoolUnavailable as error:
+                    refused[name] = error
+        return refused
 
     def event(self, kind: str, line: bytes) -> None:
         """Append something that belongs to no open call, such as feedback (`"F"`).

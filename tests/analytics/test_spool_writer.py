@@ -390,3 +390,51 @@ def test_a_call_is_written_in_microseconds(tmp_path: Path) -> None:
         best = min(best, (time.thread_time() - started) / 4000)
     writer.close()
     assert best < 40e-6  # 2 µs on an idle machine; the bound only catches a change of kind
+
+
+def test_many_are_one_write_with_the_same_outcome(tmp_path: Path, monkeypatch) -> None:
+    writer = open_writer(tmp_path / "spool")
+    writer.intent("req_1", intent_line("req_1"))
+    writes: list[int] = []
+    write_at = files.write_at
+
+    def counted(fd: int, data: bytes, offset: int) -> None:
+        writes.append(len(data))
+        write_at(fd, data, offset)
+
+    monkeypatch.setattr(files, "write_at", counted)
+    refused = writer.many(
+        [("req_2", intent_line("req_2")), ("req_3", intent_line("req_3"))], [("req_1", make_line("req_1"))]
+    )
+    assert (refused, len(writes), writer.open_calls) == ({}, 1, 2)
+    copy = crash(tmp_path / "spool", tmp_path / "copy")
+    writer.close()
+    spool.recover(copy)
+    assert outcomes(copy) == {"req_1": ["settled"], "req_2": ["interrupted"], "req_3": ["interrupted"]}
+
+
+def test_many_are_noted_one_by_one_where_a_write_fails(tmp_path: Path, monkeypatch) -> None:
+    writer = open_writer(tmp_path)
+    writer.intent("req_1", intent_line("req_1"))
+    write_at, failures = files.write_at, [OSError(errno.EIO, "input/output error")]
+
+    def failing(fd: int, data: bytes, offset: int) -> None:
+        if failures:
+            raise failures.pop()
+        write_at(fd, data, offset)
+
+    monkeypatch.setattr(files, "write_at", failing)
+    assert writer.many([("req_2", intent_line("req_2"))], [("req_1", make_line("req_1"))]) == {}
+    assert writer.open_calls == 1
+    writer.record("req_2", make_line("req_2"))
+    path = writer.seal()
+    writer.close()
+    assert path is not None
+    assert spool.read_segment(path.read_bytes()).lines("R") == [make_line("req_1"), make_line("req_2")]
+
+
+def test_many_on_a_closed_writer_are_all_refused(tmp_path: Path) -> None:
+    writer = open_writer(tmp_path)
+    writer.close()
+    refused = writer.many([("req_2", intent_line("req_2"))], [("req_1", make_line("req_1"))])
+    assert set(refused) == {"req_1", "req_2"}

@@ -84,19 +84,23 @@ class ChatStreamReader:
         opening, ending, is_padded = self._opening, self._ending, self._is_padded
         start, rest = len(opening), []
         for event in data[:-2].split(b"\n\n"):
-            if not event.startswith(opening):
+            if not event.startswith(opening) or not _ends(event, ending, is_padded=is_padded):
                 return b""
-            if not event.endswith(ending):
-                at = event.rfind(ending) if is_padded else -1
-                # Behind `"obfuscation":"` only the padding, its closing quote and the closing brace may follow.
-                if at < 0 or event.find(b'"', at + len(ending)) != len(event) - 2:
-                    return b""
             rest.append(event[start:])
         return self._our_opening + (b"\n\n" + self._our_opening).join(rest) + b"\n\n"
 
     def _events(self, block: bytes) -> Iterator[bytes]:
         for raw in block.split(b"\n\n"):
             if not raw or self.is_done:
+                continue
+            opening = self._opening  # may be learned on the way
+            if (
+                opening
+                and raw.startswith(opening)
+                and _ends(raw, self._ending, is_padded=self._is_padded)
+                and b'"tool_calls"' not in raw
+            ):
+                yield b"%b%b\n\n" % (self._our_opening, raw[len(opening) :])
                 continue
             data = events.payload(raw)
             if not data:
@@ -280,3 +284,12 @@ def _is_golden_call(call: object) -> bool:
         return False
     function = call.get("function")
     return isinstance(function, dict) and isinstance(function.get("arguments", ""), str)
+
+
+def _ends(event: bytes, ending: bytes, *, is_padded: bool) -> bool:
+    """Return whether an event ends as the learned one did."""
+    if event.endswith(ending):
+        return True
+    at = event.rfind(ending) if is_padded else -1
+    # Behind `"obfuscation":"` only the padding, its closing quote and the closing brace may follow.
+    return at >= 0 and event.find(b'"', at + len(ending)) == len(event) - 2
