@@ -82,7 +82,8 @@ class Experiment(models.Model):
 
 
 class ExperimentEvaluation(models.Model):
-    """The latest evaluation of an experiment: every metric with estimate, interval, p-value, and the sample-ratio check."""
+    """The latest evaluation of an experiment: every metric with estimate, interval, p-value, and the sample-ratio
+    check."""
 
     experiment = models.OneToOneField(Experiment, on_delete=models.CASCADE, related_name="evaluation")
     result = models.JSONField()
@@ -109,7 +110,8 @@ class StaleHour(models.Model):
 
 
 class JobLease(models.Model):
-    """The right to run a job that must not run twice at once, until a time; a worker that dies loses it by the clock."""
+    """The right to run a job that must not run twice at once, until a time; a worker that dies loses it by the
+    clock."""
 
     name = models.CharField(primary_key=True, max_length=40)
     held_until = models.DateTimeField()
