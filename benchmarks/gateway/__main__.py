@@ -51,17 +51,21 @@ class Bench:
         programs = [self.upstream.pid, *(one.program.pid for one in self.targets if one.program)]
         pid = target.program.pid if target.program else None
         before, began = _Usage.now(programs, pid), time.monotonic()
-        figures = scenarios.run(
-            scenario,
-            loadgen=self.loadgen,
-            directory=self.directory,
-            port=target.port,
-            headers=target.headers,
-            expected=target.stream if scenario.is_stream else target.whole,
-            core=self.core,
-            seconds=seconds,
-            warmup_s=warmup_s,
-        )
+        with ExitStack() as stack:
+            for other in self.targets:
+                if other is not target and other.program is not None:
+                    stack.enter_context(other.program.paused())
+            figures = scenarios.run(
+                scenario,
+                loadgen=self.loadgen,
+                directory=self.directory,
+                port=target.port,
+                headers=target.headers,
+                expected=target.stream if scenario.is_stream else target.whole,
+                core=self.core,
+                seconds=seconds,
+                warmup_s=warmup_s,
+            )
         used, wall_s = _Usage.now(programs, pid).since(before), time.monotonic() - began
         memory = processes.rss_mib(pid) if pid else None
         answered = figures["answered"]

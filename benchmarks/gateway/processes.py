@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,6 +67,16 @@ class Program:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise Unusable(f"{self.name} does not come up. The end of its output:\n{self.last_words(1500)}")
             time.sleep(0.05)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let it stand still meanwhile: what it does in the background would weigh on its neighbours."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def last_words(self, size: int = 300) -> str:
         """Return the end of its output."""
