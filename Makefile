@@ -39,7 +39,7 @@ demo: $(RUNTIME) ## The same with a large demo organization: 30 days of simulate
 	@exec $(BIN)/python manage.py up --demo large
 
 test: $(DEVELOPMENT) ## Run the suite on the embedded profile
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 test-full: $(DEVELOPMENT) ## Run the suite on PostgreSQL, Redis and a ClickHouse server
 	DATABASE_URL=$(FULL_DATABASE_URL) REDIS_URL=$(FULL_REDIS_URL) $(BIN)/python -m tests.full $(PYTEST_ARGS)
