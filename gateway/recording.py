@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
@@ -500,9 +500,15 @@ class Recorder:
         records, self._waiting_records = self._waiting_records, []
         if not intents and not records:
             return
-        refused = self._writer.many(
-            [(name, line) for name, line, _ in intents], [(name, line) for name, line, _ in records]
-        )
+        refused: Collection[str]
+        try:
+            refused = self._writer.many(
+                [(name, line) for name, line, _ in intents], [(name, line) for name, line, _ in records]
+            )
+        except Exception:
+            # Whatever it is, those who wait must hear of it: no call goes out that was not noted.
+            logger.exception("The spool failed unexpectedly.")
+            refused = {name for name, _, _ in intents}
         self._is_dirty = True
         if refused:
             logger.error("The spool refused %d of %d entries.", len(refused), len(intents) + len(records))

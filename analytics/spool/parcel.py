@@ -12,7 +12,7 @@ from base64 import b64decode, b64encode
 
 import zstandard
 
-_LEVEL = 3
+_LEVEL = 1  # a third less time than the default at a tenth more size, and it runs beside the data plane
 _LIMIT_BYTES = 1 << 30  # what a worker is willing to unpack: far above any segment that a writer makes
 
 
