@@ -1,4 +1,4 @@
-"""Organizations: make one with its owner and first workspace, and rename it."""
+"""Organizations: make one with its owner and first workspace, rename it, and remove a demo."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ _SLUG_ATTEMPTS = 5
 
 class InvalidOrganization(ValueError):
     """The name cannot be used; the message says what can."""
+
+
+class NotADemo(Exception):
+    """The organization holds real work and is not removed by a click."""
 
 
 def create(*, name: str, owner: User, actor: audit.Actor, now: dt.datetime, is_demo: bool = False) -> Organization:
@@ -60,6 +64,28 @@ def rename(*, organization: Organization, name: str, actor: audit.Actor, now: dt
             before={"name": before},
             after={"name": name},
         )
+
+
+def remove_demo(*, organization: Organization, actor: audit.Actor, now: dt.datetime) -> None:
+    """Delete a demo with its workspaces, keys, policies, route changes and experiments; its keys stop working.
+
+    The audit event stays. So do the records of its simulated calls in the log store, which no page reaches any more.
+
+    Raises:
+        NotADemo: it is not one.
+    """
+    if not organization.is_demo:
+        raise NotADemo(organization.slug)
+    with transaction.atomic():
+        audit.record(
+            organization_id=organization.pk,
+            actor=actor,
+            action="organization.remove",
+            target=organization,
+            now=now,
+            before={"name": organization.name, "slug": organization.slug},
+        )
+        organization.delete()
 
 
 def clean_name(name: str) -> str:

@@ -28,6 +28,7 @@ urlpatterns = [
     path("o/<slug:slug>/members/<int:membership_id>/remove/", members.member_remove, name="member_remove"),
     path("o/<slug:slug>/settings/", settings.settings, name="settings"),
     path("o/<slug:slug>/settings/name/", settings.organization_rename, name="organization_rename"),
+    path("o/<slug:slug>/settings/remove/", settings.organization_remove, name="organization_remove"),
     path("o/<slug:slug>/settings/workspaces/new/", settings.workspace_create, name="workspace_create"),
     path(
         "o/<slug:slug>/settings/workspaces/<str:workspace_id>/name/",

@@ -1,11 +1,11 @@
-"""The settings page: the organization's name, its workspaces, and what each of them stores."""
+"""The settings page: the organization's name, its workspaces, what each of them stores; the end of a demo."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
@@ -118,6 +118,19 @@ def workspace_content(request: access.MemberRequest, organization: Organization,
             messages.success(request, f"{workspace.name} {stored}.")
             return redirect("settings", organization.slug)
     return _page(request, organization, edited=workspace, content_form=form, status=400)
+
+
+@require_POST
+@access.organization_view(roles.MANAGE_ORGANIZATION)
+def organization_remove(request: access.MemberRequest, organization: Organization) -> HttpResponse:
+    """Remove a demo; other organizations have no such page."""
+    name = organization.name
+    try:
+        organizations.remove_demo(organization=organization, actor=access.actor(request), now=timezone.now())
+    except organizations.NotADemo as error:
+        raise Http404("Only a demo is removed here.") from error
+    messages.success(request, f"{name} is removed.")
+    return redirect("home")
 
 
 def _workspace(organization: Organization, workspace_id: str) -> Workspace:

@@ -9,8 +9,8 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts import audit, organizations
-from accounts.models import AuditEvent, Membership, Organization
-from tests.factories.accounts import make_organization, make_user
+from accounts.models import ApiKey, AuditEvent, Membership, Organization
+from tests.factories.accounts import make_api_key, make_organization, make_user
 
 
 @pytest.mark.django_db
@@ -81,3 +81,23 @@ def test_the_same_name_again_is_no_change() -> None:
     acme = make_organization("Acme")
     organizations.rename(organization=acme, name="Acme", actor=audit.SYSTEM, now=timezone.now())
     assert not AuditEvent.objects.filter(action="organization.rename").exists()
+
+
+@pytest.mark.django_db
+def test_a_removed_demo_takes_its_keys_along_and_leaves_its_audit_event() -> None:
+    demo = make_organization("Demo", is_demo=True)
+    make_api_key(demo.workspaces.get())
+    organization_id = demo.pk
+    organizations.remove_demo(organization=demo, actor=audit.SYSTEM, now=timezone.now())
+    assert not Organization.objects.exists()
+    assert not ApiKey.objects.exists()
+    event = AuditEvent.objects.get(action="organization.remove")
+    assert (event.organization_id, event.before) == (organization_id, {"name": "Demo", "slug": "demo"})
+
+
+@pytest.mark.django_db
+def test_only_a_demo_is_removed() -> None:
+    acme = make_organization("Acme")
+    with pytest.raises(organizations.NotADemo):
+        organizations.remove_demo(organization=acme, actor=audit.SYSTEM, now=timezone.now())
+    assert Organization.objects.filter(pk=acme.pk).exists()

@@ -102,6 +102,7 @@ EXAMPLES: dict[str, Example] = {
     "onboarding_status": Example(),
     "organization_home": Example(),
     "organization_leave": Example(),
+    "organization_remove": Example(),
     "organization_rename": Example(),
     "overview": Example(),
     "quality": Example(),

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import AuditEvent, User, Workspace
-from tests.factories.accounts import Cast, make_workspace
+from tests.factories.accounts import Cast, make_organization, make_workspace
 
 Login = Callable[[User], Client]
 
@@ -60,6 +60,24 @@ def test_the_organization_is_renamed(cast: Cast, login: Login) -> None:
     cast.acme.refresh_from_db()
     assert answer.redirect_chain == [(PAGE, 302)]
     assert (cast.acme.name, cast.acme.slug) == ("Acme Robotics", "acme")
+
+
+def test_a_demo_is_removed_with_a_click(cast: Cast, login: Login) -> None:
+    demo = make_organization("Demo", owner=cast.alice, is_demo=True)
+    client = login(cast.alice)
+    assert "Remove the demo" in client.get(f"/o/{demo.slug}/settings/").content.decode()
+    answer = client.post(f"/o/{demo.slug}/settings/remove/")
+    assert (answer.status_code, answer["Location"]) == (302, "/")
+    assert client.get("/")["Location"] == "/o/acme/overview/"
+    assert "Demo is removed." in client.get(PAGE).content.decode()
+    assert client.get(f"/o/{demo.slug}/settings/").status_code == 404
+
+
+def test_an_organization_that_works_is_not_removed(cast: Cast, login: Login) -> None:
+    client = login(cast.alice)
+    assert "Remove" not in client.get(PAGE).content.decode()
+    assert client.post(f"{PAGE}remove/").status_code == 404
+    assert client.get(PAGE).status_code == 200
 
 
 @pytest.mark.parametrize(("name", "reason"), [("", "This field is required."), ("x" * 201, "at most 200 characters")])
@@ -134,6 +152,7 @@ def _urls(workspace: Workspace) -> list[tuple[str, str]]:
     return [
         (PAGE, "get"),
         (f"{PAGE}name/", "post"),
+        (f"{PAGE}remove/", "post"),
         (f"{PAGE}workspaces/new/", "post"),
         (f"{PAGE}workspaces/{workspace.pk}/name/", "post"),
         (f"{PAGE}workspaces/{workspace.pk}/content/", "post"),
