@@ -83,7 +83,9 @@ def stack(
         if at in place:
             amounts.setdefault(value, [0] * len(buckets))[place[at]] += cost
     rest = amounts.pop(None, None)
-    ranked = sorted(amounts, key=lambda value: (-sum(amounts[value]), value or ""))
+    ranked = sorted(
+        (value for value in amounts if any(amounts[value])), key=lambda value: (-sum(amounts[value]), value or "")
+    )
     shown, others = ranked[:SERIES], ranked[SERIES:]
     if others or rest is not None:
         columns = [amounts[value] for value in others] + ([rest] if rest is not None else [])

@@ -53,6 +53,13 @@ class TimeRange:
         return f"{_moment(self.start_at)} \u2013 {_moment(self.end_at)}"
 
     @property
+    def phrase(self) -> str:
+        """The window inside a sentence: in the last 7 days, yesterday."""
+        if self.preset in _RELATIVE:
+            return f"in the {self.words.lower()}"
+        return self.words.lower() if self.preset else f"from {_moment(self.start_at)} to {_moment(self.end_at)}"
+
+    @property
     def previous(self) -> TimeRange:
         """The window of the same length right before this one."""
         return TimeRange("", self.start_at - (self.end_at - self.start_at), self.start_at)

@@ -28,7 +28,7 @@ _CHANGES_A_PAGE = 20
 _VERDICTS = {
     quality.REGRESSED: ("Regressed", "danger"),
     quality.IMPROVED: ("Improved", "positive"),
-    quality.CHANGED: ("Changed: look", "warning"),
+    quality.CHANGED: ("Changed", "warning"),
     quality.UNCHANGED: ("Unchanged", ""),
     quality.NOT_ENOUGH_DATA: ("Not enough data yet", ""),
 }

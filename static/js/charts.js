@@ -25,7 +25,7 @@ function withColours(value, read, key = "") {
   return COLOUR_KEYS.has(key) && typeof value === "string" ? read(value) : value;
 }
 
-function layoutFor(figure, read) {
+function layoutFor(figure, read, width) {
   const font = getComputedStyle(document.body).fontFamily;
   const faint = read("text-faint");
   const axis = {
@@ -38,7 +38,7 @@ function layoutFor(figure, read) {
   };
   const own = withColours(figure.layout, read);
   return {
-    margin: { l: 8, r: 8, t: 18, b: 8 },
+    margin: { l: 8, r: 8, t: 18, b: 22 },
     showlegend: false,
     hoverlabel: {
       bgcolor: read("surface-raised"),
@@ -50,7 +50,7 @@ function layoutFor(figure, read) {
     font: { family: font, size: 11, color: read("text-muted") },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    xaxis: { ...axis, showgrid: false, ...own.xaxis },
+    xaxis: { ...axis, showgrid: false, automargin: false, nticks: Math.max(3, Math.min(9, Math.floor(width / 70))), ...own.xaxis },
     yaxis: { ...axis, ...own.yaxis },
     dragmode: "zoom",
   };
@@ -64,7 +64,7 @@ function draw(chart) {
     ...trace,
     textfont: { color: tokens.colour("text-muted"), size: 11 },
   }));
-  const layout = layoutFor(figure, tokens.colour);
+  const layout = layoutFor(figure, tokens.colour, canvas.clientWidth);
   tokens.close();
   Plotly.react(canvas, traces, layout, { displayModeBar: false, responsive: true, doubleClick: false, showTips: false });
   if (canvas.dataset.isWired) return;

@@ -63,6 +63,18 @@ def test_what_is_no_range_says_what_to_write(start: str, end: str, message: str)
         timerange.fixed(start, end, now=NOW)
 
 
+@pytest.mark.parametrize(
+    ("window", "phrase"),
+    [
+        (timerange.relative("last7d", now=NOW), "in the last 7 days"),
+        (timerange.relative("yesterday", now=NOW), "yesterday"),
+        (TimeRange("", NOW - dt.timedelta(days=1), NOW), "from "),
+    ],
+)
+def test_a_window_reads_inside_a_sentence(window: TimeRange, phrase: str) -> None:
+    assert window.phrase.startswith(phrase)
+
+
 def test_the_window_before_is_as_long_and_ends_where_this_one_starts() -> None:
     window = timerange.relative("last7d", now=NOW)
     assert window.previous.end_at == window.start_at

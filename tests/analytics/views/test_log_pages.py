@@ -110,7 +110,7 @@ def test_a_question_that_is_too_large_says_how_to_ask_less(
 @pytest.mark.parametrize("name", ["overview", "requests", "costs"])
 def test_without_calls_a_page_says_how_to_send_one(cast: Cast, login: Login, name: str) -> None:
     text = login(cast.alice).get(url(name)).content.decode()
-    assert "No calls in last 7 days" in text
+    assert "No calls in the last 7 days" in text
     assert url("onboarding") in text
 
 
