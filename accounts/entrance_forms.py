@@ -31,6 +31,8 @@ class _OurWords:
             field.widget.attrs.pop("placeholder", None)
             if name in {"email", "login"}:
                 field.label = "E-mail address"
+            if name == "remember":
+                field.label = "Stay signed in"
             if name == "password1":
                 field.help_text = _RULES
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,8 @@ class Pages:
     """The control plane as an ASGI application."""
 
     def __init__(self) -> None:
+        # WhiteNoise reads a style sheet in blocks, which is quick; Django would advise against it on the terminal.
+        warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronous iterators", Warning)
         self._django = ASGIHandler()
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
 

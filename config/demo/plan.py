@@ -121,7 +121,7 @@ AGENTS = (
                 "A customer in {city} asks about {subject}. Write a short, kind answer.",
                 4000,
                 0.8,
-                0.3,
+                0.6,  # enough verdicts for the experiment on it, also when its days fall on a weekend
             ),
             Task(
                 "classification",

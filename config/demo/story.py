@@ -18,6 +18,7 @@ from config.demo.plan import AGENTS
 from gateway import policies, snapshot
 from gateway.catalog.models import Catalog
 from gateway.context import KeySnapshot
+from gateway.models import RoutingPolicy
 
 BASELINE = "openai/gpt-5.5"
 _FIRST = policies.Content(
@@ -116,7 +117,7 @@ class _Teller:
         return self._start + (self._end - self._start) * share
 
     def replace_policy(self, now: dt.datetime, content: policies.Content) -> None:
-        policies.replace(
+        policy = policies.replace(
             workspace=self._workspace,
             content=content,
             catalog=self._catalog,
@@ -124,6 +125,8 @@ class _Teller:
             actor=audit.SYSTEM,
             now=now,
         )
+        if policy is not None:  # its own default is the moment of the insert
+            RoutingPolicy.objects.filter(pk=policy.pk).update(created_at=now)
         self._turn(now)
 
     def start_experiment(
