@@ -69,6 +69,7 @@ def serve(application: str, *, on: socket.socket, on_ready: Callable[[], None]) 
         loop="uvloop",
         http=_protocol(application),
         lifespan="on",
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,

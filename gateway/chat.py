@@ -6,12 +6,13 @@ the same story, because every step of it stands here once.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from analytics.request_log import UNPRICED
+from analytics.request_log import UNPRICED, UNUSED
 from gateway import dispatch, errors, receipt, settlement, signals, sse
 from gateway.catalog.prices import Rates
 from gateway.context import KeySnapshot
@@ -20,9 +21,14 @@ from gateway.listener import Listener
 from gateway.providers.protocol import Completion, Endpoint, StreamReader, Usage
 from gateway.recording import Draft
 from gateway.settlement import Settlement
+from gateway.signals import NO_SIGNALS, Signals
 from gateway.state import State
 
+logger = logging.getLogger(__name__)
+
 CLIENT_GONE = 499
+# What a record's column holds; no call uses as much, so whoever reports more cannot be believed.
+_MOST_TOKENS = 2**32 - 1
 _UNKNOWN_COST = Settlement(UNPRICED)
 
 
@@ -57,7 +63,7 @@ def answer(state: State, draft: Draft, completion: Completion, *, started: float
     draft.native_finish_reason = completion.native_finish_reason
     draft.service_tier = completion.service_tier
     message = completion.message
-    draft.signals = signals.of_completion(call.shape, message, completion.finish_reason)
+    draft.signals = _judged(lambda: signals.of_completion(call.shape, message, completion.finish_reason))
     if draft.key.stores_content:
         draft.keep_response(message)
     settle(state, draft, completion.usage)
@@ -90,14 +96,23 @@ def lose_client(state: State, draft: Draft, *, started: float) -> None:
     record(state, draft, started)
 
 
+def crash(state: State, draft: Draft, *, started: float) -> errors.GatewayError:
+    """Record a call that ends in a fault of ours; return what the client is told. The log has the fault itself."""
+    error = errors.GatewayError("Something went wrong on our side. The error is logged.")
+    if draft.has_intent and not draft.is_recorded and draft.settlement.price_state == UNUSED:
+        draft.settlement = _UNKNOWN_COST
+    fail(state, draft, error, started=started)
+    return error
+
+
 def record(state: State, draft: Draft, started: float) -> None:
     """Write the call's record."""
     draft.is_recorded = True
     state.recorder.record(draft, latency_us=round((time.perf_counter() - started) * 1e6))
 
 
-def record_soon(state: State, draft: Draft, started: float, then: Callable[[], None]) -> None:
-    """Write the call's record in this turn of the event loop, and say so."""
+def record_soon(state: State, draft: Draft, started: float, then: Callable[[errors.GatewayError | None], None]) -> None:
+    """Write the call's record in this turn of the event loop, and say so once it stands as the deployment asks."""
     draft.is_recorded = True
     state.recorder.record_soon(draft, then, latency_us=round((time.perf_counter() - started) * 1e6))
 
@@ -138,7 +153,7 @@ class Broadcast:
             errors.UpstreamFailed: the stream says that it failed.
         """
         reader = self.reader
-        data = b"".join(reader.feed(piece))
+        data = b"".join(dispatch.pieces_of(reader, piece, endpoint=self._endpoint))
         if reader.error is not None or reader.garbage_lines:
             self._require_sound()
         return self.hear(data)
@@ -151,8 +166,8 @@ class Broadcast:
         draft, reader, state = self._draft, self.reader, self._state
         rest = b""
         if error is None:
-            rest = self.hear(b"".join(reader.finish()))
             try:
+                rest = self.hear(b"".join(dispatch.pieces_of(reader, None, endpoint=self._endpoint)))
                 self._require_sound()
             except errors.UpstreamFailed as failure:
                 error = failure
@@ -166,7 +181,7 @@ class Broadcast:
         draft.finish_reason = reader.finish_reason if error is None else "error"
         draft.native_finish_reason = reader.native_finish_reason
         draft.service_tier = reader.service_tier
-        draft.signals = self._listener.finish(draft.finish_reason)
+        draft.signals = _judged(lambda: self._listener.finish(draft.finish_reason))
         if self._kept is not None:
             draft.response_text = b"".join(self._kept).decode("utf-8", "replace")
         settle(state, draft, reader.usage)
@@ -204,11 +219,20 @@ class Broadcast:
         )
 
 
+def _judged(judge: Callable[[], Signals]) -> Signals:
+    """Return what the judgement says. A call that was served does not fail because it cannot be judged."""
+    try:
+        return judge()
+    except Exception as error:
+        logger.warning("An answer could not be judged: %s", type(error).__name__)
+        return NO_SIGNALS
+
+
 def settle(state: State, draft: Draft, usage: Usage | None) -> None:
     """Price what was used. Usage that the provider did not report has no known cost, which is not a cost of zero."""
     endpoint = draft.endpoint
     assert endpoint is not None
-    if usage is None or not usage.is_reported:
+    if usage is None or not usage.is_reported or max(usage.input_tokens, usage.output_tokens) > _MOST_TOKENS:
         draft.settlement = _UNKNOWN_COST
         return
     draft.usage = usage

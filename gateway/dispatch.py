@@ -5,6 +5,7 @@ Failing over is possible until then; afterwards every failure is the pipeline's 
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,6 +14,8 @@ from gateway import errors
 from gateway.providers.protocol import Adapter, Completion, Endpoint, ProviderError, StreamReader
 from gateway.recording import Draft
 from gateway.upstream import Timeouts
+
+logger = logging.getLogger(__name__)
 
 
 class Answer(Protocol):
@@ -133,6 +136,46 @@ def require_sound(reader: StreamReader, *, endpoint: Endpoint, is_over: bool) ->
         raise errors.UpstreamCut("The provider's stream ended before it said anything.", provider=endpoint.provider)
 
 
+def completion_of(adapter: Adapter, body: bytes, *, endpoint: Endpoint) -> Completion:
+    """Return the whole answer that a provider gave with status 200.
+
+    Raises:
+        errors.UpstreamFailed: it is none, in whatever way: a provider's mistake is never ours.
+    """
+    try:
+        return adapter.completion(body, endpoint=endpoint)
+    except errors.UpstreamFailed:
+        raise
+    except Exception as error:
+        raise _garbage(error, endpoint) from None
+
+
+def pieces_of(reader: StreamReader, data: bytes | None, *, endpoint: Endpoint) -> list[bytes]:
+    """Return the events that `data` completes, at the end of the body (None) those that were held back.
+
+    Raises:
+        errors.UpstreamFailed: the provider sent what is no stream of answers.
+    """
+    try:
+        return list(reader.finish() if data is None else reader.feed(data))
+    except errors.UpstreamFailed:
+        raise
+    except Exception as error:
+        raise _garbage(error, endpoint) from None
+
+
+def _garbage(error: Exception, endpoint: Endpoint) -> errors.UpstreamGarbage:
+    # The place and the kind only: an exception's text may quote the answer.
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = "" if where is None else f"{where.tb_frame.f_code.co_filename.rpartition('/')[2]}:{where.tb_lineno}"
+    logger.warning("An answer of %s cannot be read: %s at %s", endpoint.provider, type(error).__name__, place)
+    return errors.UpstreamGarbage(
+        "The provider's answer does not have the form that its protocol asks for.", provider=endpoint.provider
+    )
+
+
 def raised(failure: ProviderError, *, provider: str) -> errors.UpstreamFailed:
     """Return the exception that a classified provider error stands for."""
     kind = errors.UPSTREAM_ERRORS.get(failure.error_class, errors.UpstreamError)
@@ -160,7 +203,7 @@ async def _complete_at(providers: Providers, draft: Draft, endpoint: Endpoint) -
             raise raised(
                 adapter.error(answer.status, answer.headers, answer.body, endpoint=endpoint), provider=endpoint.provider
             )
-        return adapter.completion(answer.body, endpoint=endpoint)
+        return completion_of(adapter, answer.body, endpoint=endpoint)
     finally:
         sent.close()
 
@@ -182,9 +225,9 @@ async def _open_at(
         while not reader.has_output and not is_over:
             data = await answer.piece()
             if data:
-                pending += reader.feed(data)
+                pending += pieces_of(reader, data, endpoint=endpoint)
             else:
-                pending += reader.finish()
+                pending += pieces_of(reader, None, endpoint=endpoint)
                 is_over = True
             require_sound(reader, endpoint=endpoint, is_over=is_over)
         return OpenStream(endpoint, reader, sent, b"".join(pending), is_over)

@@ -11,6 +11,7 @@ uvicorn's protocol class is no stable interface: its version is pinned, and `con
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -23,10 +24,16 @@ from gateway.recording import Draft
 from gateway.state import State
 from gateway.upstream import Connection
 
+logger = logging.getLogger(__name__)
+
 _PATHS = frozenset({b"/v1/chat/completions", b"/api/v1/chat/completions"})
 # Longer bodies are read with backpressure, the ASGI way.
 _MAX_BODY = 1024 * 1024
 _PROTOCOL = "openai_chat"
+# A head that goes on in further pieces of the network may grow this much; nobody has been authenticated by then.
+_MAX_HEAD = 64 * 1024
+# A head, or a body that may take the lane, has arrived after this long; so has the first byte of a new connection.
+_ARRIVAL_S = 60.0
 
 
 class ExpressProtocol(HttpToolsProtocol):
@@ -36,26 +43,55 @@ class ExpressProtocol(HttpToolsProtocol):
     _parts: list[bytes] | None = None  # the body, while its message may still take the lane
     _size = 0
     _is_deaf = False
+    _is_in_head = False
+    _head_size = 0
+    _begun_at = 0.0
     _idle_since = 0.0
     _idle_timer: asyncio.TimerHandle | None = None
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._idle_since = self.loop.time() + _ARRIVAL_S - self.timeout_keep_alive
+        self._idle_timer = self.loop.call_later(min(_ARRIVAL_S, self.timeout_keep_alive), self._close_if_idle)
+
     def data_received(self, data: bytes) -> None:
-        if self._call is None:
-            super().data_received(data)
-        else:
+        if self._is_deaf:
+            return
+        if self._call is not None:
             self._refuse_pipelining()
+            return
+        was_in_head = self._is_in_head
+        super().data_received(data)
+        if self._is_in_head and was_in_head:
+            self._head_size += len(data)
+            if self._head_size > _MAX_HEAD:
+                self._refuse_head()
+
+    def send_400_response(self, msg: str) -> None:
+        if self._call is not None:
+            self._refuse_pipelining()  # what follows the request is nonsense; the request was none
+        else:
+            super().send_400_response(msg)
 
     def on_message_begin(self) -> None:
         if self._call is not None:
             self._refuse_pipelining()
             return
+        self._is_in_head, self._head_size = True, 0
+        self._begun_at = self.loop.time()
         # What uvicorn needs besides is made when the message turns out to be its own.
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
         self._parts = None
 
+    def on_url(self, url: bytes) -> None:
+        if not self._is_deaf:
+            self.url += url
+
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_deaf:
+            return
         name = name.lower()
         if name == b"expect" and value.lower() == b"100-continue":
             self.expect_100_continue = True
@@ -64,11 +100,14 @@ class ExpressProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._is_deaf:
             return
+        self._is_in_head = False
         if (
             self.url in _PATHS
             and self.parser.get_method() == b"POST"
             and not self.expect_100_continue
             and self._is_idle()
+            and not self.flow.write_paused  # earlier answers are not read: the ASGI way waits until they are
+            and not self.parser.should_upgrade()
         ):
             self._parts, self._size = [], 0
         else:
@@ -102,14 +141,20 @@ class ExpressProtocol(HttpToolsProtocol):
             if call.enter(body):
                 self._call = call
                 return
-        self.hand_over(body)
+        self._go_the_asgi_way()
+        self._finish_body(body)
 
-    def hand_over(self, body: bytes, draft: Draft | None = None) -> None:
-        """Let the ASGI application serve the message; `draft` where the lane had admitted the call already."""
+    def hand_over(self, body: bytes, draft: Draft, *, keeps_alive: bool) -> None:
+        """Let the ASGI application serve a call that the lane had admitted."""
         self._call = None
         self._go_the_asgi_way()
-        if draft is not None:
-            self.scope["state"]["draft"] = draft
+        # The parser is past this message, perhaps in the next: what it says of itself is not about this one.
+        self.scope["method"] = "POST"
+        self.scope["state"]["draft"] = draft
+        self.cycle.keep_alive = keeps_alive
+        self._finish_body(body)
+
+    def _finish_body(self, body: bytes) -> None:
         super().on_body(body)
         super().on_message_complete()
 
@@ -133,10 +178,15 @@ class ExpressProtocol(HttpToolsProtocol):
         self._idle_timer = None
         if self.transport.is_closing():
             return
-        is_busy = self._call is not None or not self._is_idle()
-        waits = self.timeout_keep_alive if is_busy else self._idle_since + self.timeout_keep_alive - self.loop.time()
+        now = self.loop.time()
+        if self._call is not None or not self._is_idle():
+            waits = float(self.timeout_keep_alive)
+        elif self._is_in_head or self._parts is not None:  # a message is arriving
+            waits = self._begun_at + _ARRIVAL_S - now
+        else:
+            waits = self._idle_since + self.timeout_keep_alive - now
         if waits > 0.0:
-            self._idle_timer = self.loop.call_later(waits, self._close_if_idle)
+            self._idle_timer = self.loop.call_later(min(waits, self.timeout_keep_alive), self._close_if_idle)
         else:
             self.transport.close()
 
@@ -184,6 +234,13 @@ class ExpressProtocol(HttpToolsProtocol):
         if self._call is not None:
             self._call.keeps_alive = False
 
+    def _refuse_head(self) -> None:
+        """Refuse a head that does not end (431 Request Header Fields Too Large)."""
+        self._is_deaf = True
+        if self._is_idle():
+            self.transport.write(STATUS_LINE[431] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        self.transport.close()
+
 
 def _default_lines(server: ServerState) -> bytes:
     return b"".join(b"%b: %b\r\n" % pair for pair in server.default_headers)
@@ -229,7 +286,7 @@ class _Call:
         headers = dict(self._protocol.headers)
         try:
             _, key = authentication.known_key(state.snapshot, headers)
-            if key is None or key.stores_content or state.recorder.is_awaited:
+            if key is None or key.stores_content:
                 return False
             authentication.require_usable(key, scope="chat", now=now)
             draft = chat.new_draft(body_id=identifiers.new_body(int(now * 1000)), key=key, now=now)
@@ -241,20 +298,27 @@ class _Call:
             adapter = state.providers.adapters[_PROTOCOL]
             request = adapter.request(call.body, call.raw, endpoint=endpoint, is_stream=call.is_stream)
             pool = state.upstream.pool(endpoint.base_url)
+            data = pool.request(request.path, request.headers, request.body)
             connection = pool.take()
             if connection is None:
                 return False
-        except errors.GatewayError:
+        except Exception:
             return False  # the ASGI way finds the same and says so
         draft.dropped_params = request.dropped_params
         self._body, self._draft, self._endpoint, self._connection = body, draft, endpoint, connection
-        self._request = pool.request(request.path, request.headers, request.body)
+        self._request = data
         state.metrics.in_flight += 1
         state.recorder.intent_soon(draft, self._go)
         return True
 
     def _go(self, refusal: errors.GatewayError | None) -> None:
         """The intent is noted: ask the provider."""
+        try:
+            self._ask(refusal)
+        except Exception as fault:
+            self._break(fault)
+
+    def _ask(self, refusal: errors.GatewayError | None) -> None:
         connection = self._connection
         if refusal is not None or self._is_client_gone or connection.is_closed:
             connection.put_back()
@@ -282,18 +346,26 @@ class _Call:
         endpoint = endpoints[0]
         if len(endpoints) != 1 or endpoint.is_simulated or endpoint.protocol != _PROTOCOL:
             return None
+        if self._state.recorder.is_awaited and draft.call is not None and draft.call.is_stream:
+            return None
         return endpoint
 
     # -- gateway.upstream.Sink
 
     def answered(self, connection: Connection) -> None:
+        try:
+            self._take_answer(connection)
+        except Exception as fault:
+            self._break(fault)
+
+    def _take_answer(self, connection: Connection) -> None:
         adapter = self._state.providers.adapters[_PROTOCOL]
         answer = connection.response()
         try:
             if answer.status != 200:
                 failure = adapter.error(answer.status, answer.headers, answer.body, endpoint=self._endpoint)
                 raise dispatch.raised(failure, provider=self._endpoint.provider)
-            completion = adapter.completion(answer.body, endpoint=self._endpoint)
+            completion = dispatch.completion_of(adapter, answer.body, endpoint=self._endpoint)
         except errors.UpstreamFailed as error:
             connection.finish()
             self._fail(error)
@@ -305,11 +377,15 @@ class _Call:
         self._is_over = True
         chat.record_soon(self._state, self._draft, self._started, self._give)
 
-    def _give(self) -> None:
+    def _give(self, error: errors.GatewayError | None) -> None:
         """The record is written: give the answer."""
-        if not self._is_client_gone:
-            self._protocol.transport.write(self._answer)
-            self._end()
+        if self._is_client_gone:
+            return
+        if error is not None:
+            self._refuse(error)
+            return
+        self._protocol.transport.write(self._answer)
+        self._end()
 
     def arrived(self, connection: Connection, piece: bytes, *, is_over: bool) -> None:
         error: errors.UpstreamFailed | None = None
@@ -320,20 +396,32 @@ class _Call:
                 data = self._broadcast.feed(piece)
                 if data:
                     self._protocol.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            if not is_over:
+                return
         except errors.UpstreamFailed as failure:
             error = failure
-        if error is None and not is_over:
+        except Exception as fault:
+            self._break(fault)
             return
-        if error is None:
-            connection.finish()
-        else:
-            connection.drop()
-        if self._broadcast is not None:
-            self._finish_stream(error)
-        elif error is not None:
-            self._fail(error)
+        try:
+            if error is None:
+                connection.finish()
+            else:
+                connection.drop()
+            if self._broadcast is not None:
+                self._finish_stream(error)
+            elif error is not None:
+                self._fail(error)
+        except Exception as fault:
+            self._break(fault)
 
     def failed(self, connection: Connection, error: errors.UpstreamFailed) -> None:
+        try:
+            self._take_failure(connection, error)
+        except Exception as fault:
+            self._break(fault)
+
+    def _take_failure(self, connection: Connection, error: errors.UpstreamFailed) -> None:
         if self._broadcast is not None:
             self._finish_stream(error)
         elif isinstance(error, errors.UpstreamError) and not connection.has_answer_begun:
@@ -345,7 +433,7 @@ class _Call:
     def _leave(self) -> None:
         """Let the ASGI way finish what was admitted here."""
         self._state.metrics.in_flight -= 1
-        self._protocol.hand_over(self._body, self._draft)
+        self._protocol.hand_over(self._body, self._draft, keeps_alive=self.keeps_alive)
 
     # -- the client's side
 
@@ -385,19 +473,19 @@ class _Call:
             reader = self._reader = state.providers.adapters[_PROTOCOL].stream(
                 endpoint=endpoint, chunk_id=f"gen_{draft.body}", created=draft.started_us // 1_000_000
             )
-        self._pending += reader.feed(piece)
+        self._pending += dispatch.pieces_of(reader, piece, endpoint=endpoint)
         if is_over:
-            self._pending += reader.finish()
+            self._pending += dispatch.pieces_of(reader, None, endpoint=endpoint)
         dispatch.require_sound(reader, endpoint=endpoint, is_over=is_over and not reader.has_output)
         if not reader.has_output and not is_over:
             return
         dispatch.note(draft, endpoint, self._sent_at(), None)
-        self._broadcast = broadcast = chat.Broadcast(state, draft, endpoint, reader, started=self._started)
         head = b"%b%b%btransfer-encoding: chunked\r\n\r\n" % (
             self._head(200),
             SSE_HEAD,
             chat.stream_head(draft, self._started),
         )
+        self._broadcast = broadcast = chat.Broadcast(state, draft, endpoint, reader, started=self._started)
         data = broadcast.hear(b"".join(self._pending))
         self._protocol.transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data) if data else head)
 
@@ -424,6 +512,9 @@ class _Call:
 
     def _refuse(self, error: errors.GatewayError) -> None:
         chat.fail(self._state, self._draft, error, started=self._started)
+        self._say(error)
+
+    def _say(self, error: errors.GatewayError) -> None:
         data = error.body(self._draft.request_id)
         lines = b"".join(b"%b: %b\r\n" % pair for pair in error.headers())
         self._protocol.transport.write(
@@ -431,6 +522,27 @@ class _Call:
             % (self._head(error.http_status), JSON_HEAD, lines, self._draft.request_id.encode(), len(data), data)
         )
         self._end()
+
+    def _break(self, fault: Exception) -> None:
+        """End this call, and no other, after a fault of ours. Raises nothing."""
+        logger.error("A call failed unexpectedly. request_id=%s", self._draft.request_id, exc_info=fault)
+        try:
+            if self._connection.is_heard_by(self):
+                self._connection.drop()
+            has_begun = self._broadcast is not None or self._is_over
+            if self._broadcast is not None and not self._draft.is_recorded:
+                self._state.metrics.open_streams -= 1
+            error = chat.crash(self._state, self._draft, started=self._started)
+            if self._is_client_gone:
+                return
+            self.keeps_alive = False  # where an answer has begun, the end of the connection says that it is not whole
+            if has_begun:
+                self._end()
+            else:
+                self._say(error)
+        except Exception:
+            logger.exception("A call could not be recorded. request_id=%s", self._draft.request_id)
+            self._protocol.transport.close()
 
     def _head(self, status: int) -> bytes:
         """Return the status line and what the server says in every answer."""

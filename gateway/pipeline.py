@@ -7,6 +7,7 @@ way out of here writes exactly one record before the last byte goes out.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable
 from typing import Any, TypeVar
@@ -16,6 +17,8 @@ from gateway.context import KeySnapshot
 from gateway.http import ClientGone, Request, end_stream, send_answer, send_piece, start_stream
 from gateway.recording import Draft
 from gateway.state import State
+
+logger = logging.getLogger(__name__)
 
 _Found = TypeVar("_Found")
 
@@ -36,20 +39,30 @@ async def serve_chat(state: State, request: Request) -> None:
     started = time.perf_counter()
     state.metrics.in_flight += 1
     try:
-        key = await authenticate(state, request, scope="chat")
-        raw = await request.read(state.max_request_bytes)
-        admitted: Draft | None = request.scope.get("state", {}).get("draft")
-        draft = admitted or chat.new_draft(body_id=request.body_id, key=key, now=request.now)
+        draft: Draft | None = request.scope.get("state", {}).get("draft")
         try:
-            if admitted is None:
+            if draft is None:
+                key = await authenticate(state, request, scope="chat")
+                raw = await request.read(state.max_request_bytes)
+                draft = chat.new_draft(body_id=request.body_id, key=key, now=request.now)
                 chat.admit(state, draft, raw, request.headers)
+            else:
+                request.body_id = draft.body
+                await request.read(state.max_request_bytes)
             await resume_chat(state, request, draft, started)
         except errors.GatewayError as error:
-            chat.fail(state, draft, error, started=started)
+            if draft is not None:
+                chat.fail(state, draft, error, started=started)
             raise
         except (ClientGone, asyncio.CancelledError):
-            chat.lose_client(state, draft, started=started)
+            if draft is not None:
+                chat.lose_client(state, draft, started=started)
             raise
+        except Exception:
+            if draft is None:
+                raise
+            logger.exception("A call failed unexpectedly. request_id=%s", draft.request_id)
+            raise chat.crash(state, draft, started=started) from None
     finally:
         state.metrics.in_flight -= 1
 
@@ -111,6 +124,9 @@ async def _relay(
             data = broadcast.feed(piece) if piece else b""
     except errors.UpstreamFailed as failure:
         error = failure
+    except Exception:
+        logger.exception("A stream failed unexpectedly. request_id=%s", draft.request_id)
+        error = errors.GatewayError("Something went wrong on our side. The error is logged.")
     except asyncio.CancelledError:
         watcher.has_seen_client_go = True
     draft.upstream_us += round(waited * 1e6)

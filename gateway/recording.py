@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -389,6 +389,16 @@ def _not_noted() -> errors.Unavailable:
     )
 
 
+def _not_durable() -> errors.Unavailable:
+    return errors.Unavailable(
+        "The call was served, but its record could not be made durable; the answer is withheld.",
+        code="spool_unavailable",
+    )
+
+
+_Then = Callable[[errors.GatewayError | None], None]
+
+
 class Recorder:
     """Writes drafts to the spool, keeps it durable and rotating, and remembers the last records for their receipts."""
 
@@ -412,9 +422,10 @@ class Recorder:
         self._less_recent: dict[str, bytes] = {}
         self._is_dirty = False
         self._is_flushing = False
-        self._waiting_intents: list[tuple[str, bytes, Callable[[errors.GatewayError | None], None]]] = []
-        self._waiting_records: list[tuple[str, bytes, Callable[[], None]]] = []
-        self._commit: asyncio.Future[bool] | None = None
+        self._waiting_intents: list[tuple[str, bytes, _Then]] = []
+        self._waiting_records: list[tuple[str, bytes, _Then]] = []
+        self._waiting_for_disk: list[_Then] = []
+        self._is_committing = False
         self._tasks = [loop.create_task(self._keep_rotating())]
         if sync_interval_ms > 0:
             self._tasks.append(loop.create_task(self._keep_syncing()))
@@ -439,7 +450,12 @@ class Recorder:
         intent speaks for the call if the process dies before.
         """
         line = self._remember(draft, latency_us=latency_us)
-        content = self._content(draft) if draft.key.stores_content else None
+        content = None
+        if draft.key.stores_content:
+            try:
+                content = self._content(draft)
+            except Exception as error:  # the record matters more than what was said; the text may quote it
+                logger.error("Content was not kept: %s. request_id=%s", type(error).__name__, draft.request_id)
         try:
             self._writer.record(draft.request_id, line, content)
         except SpoolUnavailable:
@@ -470,22 +486,25 @@ class Recorder:
         Raises:
             errors.Unavailable: they are not, so the answer must not be given as good.
         """
-        if self.is_awaited and not await self._durable():
-            raise errors.Unavailable(
-                "The call was served, but its record could not be made durable; the answer is withheld.",
-                code="spool_unavailable",
-            )
+        if not self.is_awaited:
+            return
+        committed: asyncio.Future[errors.GatewayError | None] = self._loop.create_future()
+        self._commit_soon(lambda error: None if committed.done() else committed.set_result(error))
+        error = await committed
+        if error is not None:
+            raise error
 
     # What comes in the same turn of the event loop goes to the disk in one write: the express lane's way.
 
-    def intent_soon(self, draft: Draft, then: Callable[[errors.GatewayError | None], None]) -> None:
+    def intent_soon(self, draft: Draft, then: _Then) -> None:
         """Note that the call goes out, and say so within this turn of the loop: `then(None)`, or the refusal."""
         self._waiting_intents.append((draft.request_id, draft.intent_line(), then))
         draft.has_intent = True
         self._flush_soon()
 
-    def record_soon(self, draft: Draft, then: Callable[[], None], *, latency_us: int) -> None:
-        """Write the call's record, and say so within this turn of the loop. As `record`, without content."""
+    def record_soon(self, draft: Draft, then: _Then, *, latency_us: int) -> None:
+        """Write the call's record, and say so: within this turn of the loop, or, with a sync interval of 0, once it is
+        on the disk; `then` hears of an error when it is not. As `record`, without content."""
         self._waiting_records.append((draft.request_id, self._remember(draft, latency_us=latency_us), then))
         self._flush_soon()
 
@@ -513,7 +532,10 @@ class Recorder:
         if refused:
             logger.error("The spool refused %d of %d entries.", len(refused), len(intents) + len(records))
         for _, _, recorded in records:
-            recorded()
+            if self.is_awaited:
+                self._commit_soon(recorded)
+            else:
+                recorded(None)
         for name, _, noted in intents:
             noted(_not_noted() if name in refused else None)
 
@@ -569,25 +591,26 @@ class Recorder:
         )
         return self._keyring.encrypt(msgspec.json.encode(content))
 
-    async def _durable(self) -> bool:
-        """Wait for a sync that began after now; those who wait together share it. Returns whether it worked."""
-        running = self._commit
-        if running is not None:
-            await asyncio.shield(running)
-            if self._commit is not None:  # somebody who waited with us has begun the next one: it covers us too
-                return await asyncio.shield(self._commit)
-        self._commit = commit = self._loop.create_future()
-        has_worked = False
-        try:
-            await self._loop.run_in_executor(self._disk, self._writer.sync)
-            has_worked = True
-        except SpoolUnavailable:
-            logger.error("The spool could not be made durable.")
-        finally:
-            if self._commit is commit:
-                self._commit = None
-            commit.set_result(has_worked)
-        return has_worked
+    def _commit_soon(self, then: _Then) -> None:
+        """Call `then` after a sync that begins from now on; those who wait together share it (group commit)."""
+        self._waiting_for_disk.append(then)
+        if not self._is_committing:
+            self._commit()
+
+    def _commit(self) -> None:
+        waiting, self._waiting_for_disk = self._waiting_for_disk, []
+        self._is_committing = True
+        self._loop.run_in_executor(self._disk, self._writer.sync).add_done_callback(partial(self._committed, waiting))
+
+    def _committed(self, waiting: list[_Then], sync: asyncio.Future[None]) -> None:
+        self._is_committing = False
+        has_failed = sync.cancelled() or sync.exception() is not None
+        if has_failed:
+            logger.error("The spool could not be made durable; %d answers are withheld.", len(waiting))
+        for then in waiting:
+            then(_not_durable() if has_failed else None)
+        if self._waiting_for_disk and not self._is_committing:
+            self._commit()
 
     async def _keep_syncing(self) -> None:
         while True:
@@ -599,6 +622,9 @@ class Recorder:
                 except SpoolUnavailable:
                     self._is_dirty = True
                     logger.error("The spool could not be made durable; it is tried again.")
+                except Exception:
+                    self._is_dirty = True
+                    logger.exception("The spool could not be made durable, unexpectedly; it is tried again.")
 
     async def _keep_rotating(self) -> None:
         while True:
@@ -607,3 +633,6 @@ class Recorder:
                 await self._loop.run_in_executor(self._disk, self._writer.rotate)
             except SpoolUnavailable:
                 logger.error("The spool could not rotate; it is tried again.")
+            except Exception:
+                # Without rotation nothing would be shipped any more: whatever it was, it is tried again.
+                logger.exception("The spool could not rotate, unexpectedly; it is tried again.")

@@ -14,7 +14,8 @@ import time
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
-from django.db import DatabaseError, close_old_connections
+from django.db import Error as DatabaseError
+from django.db import close_old_connections
 from django.db.models import Q, QuerySet
 
 from accounts.models import ApiKey, Organization, Workspace

@@ -10,6 +10,7 @@ that are late, so a time-out fires up to a quarter of a second after its bound.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 import time
 from collections.abc import Iterable
@@ -20,6 +21,8 @@ from urllib.parse import urlsplit
 import httptools
 
 from gateway import errors
+
+logger = logging.getLogger(__name__)
 
 _SWEEP_S = 0.25
 _IDLE_S = 50.0  # below the keep-alive of common load balancers (60 s), so that we close first
@@ -214,6 +217,10 @@ class Connection(asyncio.Protocol):
         if not self.is_closed:
             self._pool.idle.append(self)
 
+    def is_heard_by(self, sink: Sink) -> bool:
+        """Return whether an exchange is under way that `sink` hears."""
+        return self._sink is sink
+
     def drop(self) -> None:
         """End an exchange that a sink heard before its end: the connection is closed, the provider sees it."""
         self._sink = None
@@ -266,13 +273,16 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._ended:  # bytes that no request asked for: the connection cannot be trusted any more
+            self.is_closed = True
             self.transport.close()
             return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self.abort(errors.UpstreamGarbage("The provider's answer is not HTTP."))
-            return
+            if not self._is_whole():
+                self.abort(errors.UpstreamGarbage("The provider's answer is not HTTP."))
+                return
+            self._keeps_alive = False  # what came behind the answer belongs to nobody
         if self._sink is not None:
             self._tell()
         elif self._parts and not self._collects:
@@ -292,6 +302,9 @@ class Connection(asyncio.Protocol):
             self._parts = []
             self._buffered = 0
             sink.arrived(self, parts[0] if len(parts) == 1 else b"".join(parts), is_over=self._ended)
+
+    def _is_whole(self) -> bool:
+        return self._ended
 
     def eof_received(self) -> bool:
         return False
@@ -316,6 +329,10 @@ class Connection(asyncio.Protocol):
         return not any(name.lower() in {b"content-length", b"transfer-encoding"} for name, _ in self._headers)
 
     # -- httptools
+
+    def on_message_begin(self) -> None:
+        if self._ended:  # a second answer to one question: neither this one nor the connection is to be used
+            raise ValueError("more than one answer")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self._headers) >= _MAX_HEADERS:
@@ -509,8 +526,11 @@ class Upstream:
         while True:
             await asyncio.sleep(_SWEEP_S)
             now = time.monotonic()
-            for pool in self._pools.values():
-                pool.sweep(now)
+            for pool in list(self._pools.values()):
+                try:
+                    pool.sweep(now)
+                except Exception:
+                    logger.exception("The deadlines of a provider's exchanges could not be looked over.")
 
     def in_flight(self) -> int:
         """Return how many exchanges are under way."""

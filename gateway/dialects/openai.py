@@ -19,6 +19,7 @@ from gateway.context import NOBODY, NOTHING, Attribution, ChatCall
 MAX_DEPTH = 64
 _MAX_TAGS = 32
 _MAX_TEXT = 256
+_MAX_MODEL = 256
 
 _Object = dict[str, Any]
 _Raw = msgspec.Raw
@@ -156,10 +157,16 @@ def parse_chat(raw: bytes, headers: Mapping[bytes, bytes], *, is_test: bool) -> 
         asked: _Body = _decode_plain(raw)
     except msgspec.ValidationError:
         asked, is_plain = _decode_leniently(raw), False
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise _not_json(str(error), raw) from None
     if not asked.model:
         raise errors.InvalidRequest("`model` is missing: name a model, or `auto`.", param="model", code="missing_model")
+    if len(asked.model) > _MAX_MODEL:
+        raise errors.InvalidRequest(
+            f"`model` is longer than {_MAX_MODEL} characters: no model is named like that.", param="model"
+        )
+    if not is_plain or _holds_unread(asked):
+        _require_readable(raw)
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_too_deep(raw):
         raise errors.InvalidRequest(f"The JSON body nests deeper than {MAX_DEPTH} levels.", code="json_too_deep")
     options = NOTHING
@@ -187,7 +194,30 @@ def _decode_leniently(raw: bytes) -> _Body:
         return _decode(raw)
     except msgspec.ValidationError as error:
         raise _wrong(str(error)) from None
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise _not_json(str(error), raw) from None
+
+
+def _holds_unread(asked: Any) -> bool:
+    """Return whether a plain body has parts that the typed pass did not look into."""
+    return bool(
+        asked.kairosroute
+        or asked.logit_bias
+        or asked.modalities
+        or asked.prediction
+        or asked.prompt_cache_key
+        or asked.safety_identifier
+        or asked.store
+        or asked.verbosity
+        or any(message.tool_calls for message in asked.messages)
+    )
+
+
+def _require_readable(raw: bytes) -> None:
+    """Raise for what the typed pass skipped and later steps could not read: a call fails here or not at all."""
+    try:
+        orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
         raise _not_json(str(error), raw) from None
 
 
@@ -209,7 +239,7 @@ def _task_of(shape: Mapping[str, Any]) -> str:
         return "general"
     if "tools" in shape or "functions" in shape:
         return "tool_calling"
-    is_json = shape["response_format"].get("type") in {"json_object", "json_schema"}
+    is_json = shape["response_format"].get("type") in ("json_object", "json_schema")
     return "structured_output" if is_json else "general"
 
 

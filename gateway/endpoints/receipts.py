@@ -6,6 +6,7 @@ import asyncio
 
 import orjson
 
+from analytics.clickhouse.errors import StoreError
 from analytics.request_log import RequestLog
 from gateway import errors, identifiers, pipeline, receipt
 from gateway.http import Request, send_json
@@ -20,7 +21,14 @@ async def handle(state: State, request: Request) -> None:
         raise errors.NotFound("That is no receipt id. It looks like rcpt_ and 26 characters.", code="receipt_not_found")
     record = state.recorder.recent(wanted)
     if record is None:
-        record = await asyncio.to_thread(_stored, key.organization_id, wanted)
+        try:
+            record = await asyncio.to_thread(_stored, key.organization_id, wanted)
+        except StoreError:
+            raise errors.Unavailable(
+                "The log store does not answer now. Try again in a moment.",
+                code="log_store_unavailable",
+                retry_after_s=2,
+            ) from None
     if record is None or record.workspace_id != key.workspace_id:
         raise errors.NotFound(
             "There is no receipt with this id in this key's workspace. A receipt can take a few seconds to arrive.",

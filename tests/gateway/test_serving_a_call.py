@@ -177,6 +177,7 @@ async def running(
         asgi.application,
         port=0,
         lifespan="off",
+        ws="none",
         log_config=None,
         access_log=False,
         http=ExpressProtocol if has_lane else "httptools",
