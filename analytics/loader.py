@@ -18,7 +18,7 @@ from analytics import spool, stored_records
 from analytics.clickhouse import client, errors
 from analytics.clickhouse.errors import StoreError
 from analytics.events import CONTENT_COLUMNS, RequestContent
-from analytics.request_log import RequestLog
+from analytics.stored_records import Account, account_of
 
 __all__ = ["DeadLetter", "LoadResult", "StoreError", "load"]
 
@@ -42,10 +42,10 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class LoadResult:
-    """What landed: the records themselves, because the ledger posts exactly these, and counts of the rest."""
+    """What landed: what the ledger posts of each record, because it posts exactly these, and counts of the rest."""
 
     segment_id: str
-    records: list[RequestLog]
+    records: list[Account]
     feedback: int
     contents: int
     dead_letters: list[DeadLetter]
@@ -64,9 +64,7 @@ def load(data: bytes, *, open_content: OpenContent) -> LoadResult:
     """
     segment = spool.read_segment(data)
     dead: list[DeadLetter] = []
-    records: list[RequestLog] = _load_lines(
-        segment, RECORD, "request_logs", stored_records.record_decoder, _request_id, dead
-    )
+    records: list[Account] = _load_lines(segment, RECORD, "request_logs", _account_decoder, _request_id, dead)
     feedback = _load_lines(segment, FEEDBACK, "feedback", stored_records.feedback_decoder, _idempotency_key, dead)
     contents = _load_contents(segment, open_content, dead)
     if dead:
@@ -195,8 +193,13 @@ def _load_contents(segment: spool.Segment, open_content: OpenContent, dead: list
     return len(lines) - len(refused)
 
 
-def _request_id(record: RequestLog) -> str:
-    return record.request_id
+def _account_decoder(columns: Sequence[str]) -> Callable[[bytes], Account]:
+    decode = stored_records.record_decoder(columns)
+    return lambda line: account_of(decode(line))
+
+
+def _request_id(account: Account) -> str:
+    return account.request_id
 
 
 def _idempotency_key(event: Any) -> tuple[str, str, str]:

@@ -59,6 +59,49 @@ def integer_bounds(column: str) -> tuple[int, int] | None:
     return None
 
 
+class Account(msgspec.Struct, frozen=True, gc=False):
+    """What the ledger reads of a record. A segment's worth of whole records would fill a worker's memory."""
+
+    request_id: str
+    organization_id: str
+    workspace_id: str
+    api_key_id: str
+    key_source: str
+    price_version: str
+    price_state: str
+    state: str
+    started_us: int
+    input_tokens: int
+    cached_read_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    provider_cost_nanousd: int
+    billed_nanousd: int
+
+
+def account_of(record: RequestLog) -> Account:
+    """Return what the ledger keeps of a record."""
+    return Account(
+        record.request_id,
+        record.organization_id,
+        record.workspace_id,
+        record.api_key_id,
+        record.key_source,
+        record.price_version,
+        record.price_state,
+        record.state,
+        record.started_us,
+        record.input_tokens,
+        record.cached_read_tokens,
+        record.cache_write_tokens,
+        record.output_tokens,
+        record.reasoning_tokens,
+        record.provider_cost_nanousd,
+        record.billed_nanousd,
+    )
+
+
 def record_decoder(columns: Sequence[str]) -> Callable[[bytes], RequestLog]:
     """Return the function that reads a line of a segment with these columns, or raises msgspec.DecodeError.
 

@@ -16,7 +16,7 @@ from django.db import connection, transaction
 
 from analytics.loader import DeadLetter
 from analytics.models import StaleHour
-from analytics.request_log import RequestLog
+from analytics.stored_records import Account
 from billing import models
 
 DAY_US = 86_400_000_000
@@ -73,7 +73,7 @@ def is_posted(*, segment_id: str) -> bool:
 
 
 def post_segment(
-    *, segment_id: str, sha256: str, records: Sequence[RequestLog], dead_letters: Sequence[DeadLetter] = ()
+    *, segment_id: str, sha256: str, records: Sequence[Account], dead_letters: Sequence[DeadLetter] = ()
 ) -> bool:
     """Post a segment's usage, its dead letters and its mark in one transaction; False when it was posted before.
 
@@ -102,7 +102,7 @@ def post_segment(
     return True
 
 
-def aggregate(records: Iterable[RequestLog]) -> dict[UsageKey, Usage]:
+def aggregate(records: Iterable[Account]) -> dict[UsageKey, Usage]:
     """Return the sums of the records by everything that money depends on."""
     sums: dict[tuple[str, str, str, str, str, str, str, int], list[int]] = defaultdict(lambda: [0] * 9)
     md5 = hashlib.md5

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from accounts import api_keys, encryption
 from analytics import loader, spool, stored_records
-from analytics.request_log import RequestLog
+from analytics.stored_records import Account
 from billing import ledger
 
 
@@ -42,7 +42,7 @@ def load(*, segment_id: str, body: str, sha256: str) -> bool:
     return is_new
 
 
-def _last_uses(records: Iterable[RequestLog]) -> dict[str, datetime]:
+def _last_uses(records: Iterable[Account]) -> dict[str, datetime]:
     newest: dict[str, int] = {}
     for record in records:
         if record.started_us > newest.get(record.api_key_id, 0):

@@ -87,7 +87,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = DEPLOYMENT.broker_options
 # The data plane.
 SPOOL_DIR = DATA_DIR / "spool"
 SPOOL_SYNC_INTERVAL_MS = env.integer("KAIROS_SPOOL_SYNC_INTERVAL_MS", 50)
-SPOOL_SEGMENT_BYTES = env.integer("KAIROS_SPOOL_SEGMENT_BYTES", 4 * 1024 * 1024)
+SPOOL_SEGMENT_BYTES = env.integer("KAIROS_SPOOL_SEGMENT_BYTES", 16 * 1024 * 1024)
 SPOOL_SEGMENT_SECONDS = env.integer("KAIROS_SPOOL_SEGMENT_SECONDS", 1)
 # A segment that the ledger does not have after this long is sent again; loading it twice has no effect.
 SEGMENT_REDELIVERY_SECONDS = env.integer("KAIROS_SEGMENT_REDELIVERY_SECONDS", 60)

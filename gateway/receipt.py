@@ -99,7 +99,7 @@ def parts(
 
 def whole(record: RequestLog) -> dict[str, Any]:
     """Return the receipt of a record, as `GET /v1/receipts/{id}` answers it."""
-    kept = orjson.loads(record.receipt)
+    kept = orjson.loads(record.receipt or "{}")
     body = identifiers.body_of(record.request_id)
     is_unpriced = record.price_state == UNPRICED
     return {
