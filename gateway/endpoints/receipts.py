@@ -6,7 +6,6 @@ import asyncio
 
 import orjson
 
-from analytics.clickhouse.errors import StoreError
 from analytics.request_log import RequestLog
 from gateway import errors, identifiers, pipeline, receipt
 from gateway.http import Request, send_json
@@ -21,14 +20,7 @@ async def handle(state: State, request: Request) -> None:
         raise errors.NotFound("That is no receipt id. It looks like rcpt_ and 26 characters.", code="receipt_not_found")
     record = state.recorder.recent(wanted)
     if record is None:
-        try:
-            record = await asyncio.to_thread(_stored, key.organization_id, wanted)
-        except StoreError:
-            raise errors.Unavailable(
-                "The log store does not answer now. Try again in a moment.",
-                code="log_store_unavailable",
-                retry_after_s=2,
-            ) from None
+        record = await asyncio.to_thread(_stored, key.organization_id, wanted)
     if record is None or record.workspace_id != key.workspace_id:
         raise errors.NotFound(
             "There is no receipt with this id in this key's workspace. A receipt can take a few seconds to arrive.",
@@ -39,8 +31,13 @@ async def handle(state: State, request: Request) -> None:
 
 def _stored(organization_id: str, request_id: str) -> RequestLog | None:
     # Imported here: the log store's driver is loaded by the first look-up, not by every gateway process.
-    from analytics.queries import records
+    from analytics.queries import StoreError, records
 
-    return records.find(
-        organization_id=organization_id, request_id=request_id, started_us=identifiers.started_us(request_id)
-    )
+    try:
+        return records.find(
+            organization_id=organization_id, request_id=request_id, started_us=identifiers.started_us(request_id)
+        )
+    except StoreError:
+        raise errors.Unavailable(
+            "The log store does not answer now. Try again in a moment.", code="log_store_unavailable", retry_after_s=2
+        ) from None

@@ -12,8 +12,8 @@ import orjson
 import pytest
 
 from analytics.clickhouse.errors import StoreUnavailable
+from analytics.queries import records
 from gateway import chat, express
-from gateway.endpoints import receipts
 from tests.gateway.test_serving_a_call import (
     ANSWER,
     ASKED,
@@ -336,10 +336,10 @@ async def _get(gateway: Running, path: str) -> tuple[int, Any]:
 
 
 async def test_a_receipt_says_when_the_log_store_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(*_: Any) -> None:
+    def away(**_: Any) -> None:
         raise StoreUnavailable("It is away.")
 
-    monkeypatch.setattr(receipts, "_stored", away)
+    monkeypatch.setattr(records, "find", away)
     async with running(tmp_path, answering(GOOD), has_lane=True) as gateway:
         known = "0199e0000000" + "a" * 14
         status, body = await _get(gateway, f"/v1/receipts/rcpt_{known}")
