@@ -84,15 +84,16 @@ clean: ## Remove the environment and caches; state in ./var stays
 $(VENV)/tools/bin/uv: deploy/uv-requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "KairosRoute needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12 …" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments. On Debian or Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --upgrade --target $(VENV)/tools -r deploy/uv-requirements.txt
+	@echo "Installing into $(VENV), pinned by hash; half a minute, once …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: --upgrade --target $(VENV)/tools -r deploy/uv-requirements.txt
 	@touch $@
 
 # --inexact: starting the product never removes the development tools of an environment that has them.
 $(RUNTIME): uv.lock pyproject.toml $(VENV)/tools/bin/uv
-	$(UV) sync --quiet --frozen --no-dev --inexact
+	@$(UV) sync --quiet --frozen --no-dev --inexact
 	@touch $@
 
 $(DEVELOPMENT): uv.lock pyproject.toml $(VENV)/tools/bin/uv
-	$(UV) sync --quiet --frozen
+	@$(UV) sync --quiet --frozen
 	@touch $@ $(RUNTIME)

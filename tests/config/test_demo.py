@@ -125,6 +125,12 @@ def test_every_planned_call_has_one_record_at_its_time(day: Day) -> None:
     assert {found.state for found in records} == {request_log.SETTLED}
 
 
+def test_every_receipt_keeps_its_unit_prices(day: Day) -> None:
+    _, records, _ = day
+
+    assert all("input_nanousd_per_mtok" in found.receipt for found in records if found.input_tokens)
+
+
 def test_every_record_says_that_it_is_simulated_and_bills_nothing(day: Day) -> None:
     _, records, _ = day
 

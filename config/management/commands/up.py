@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from pathlib import Path
 from typing import IO, Any
@@ -37,6 +38,9 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         with _only_one(settings.DATA_DIR):
             self.stdout.write(f"KairosRoute · state in {settings.DATA_DIR}")
+            if self.stdout.isatty() and not env.text("KAIROS_LOG_LEVEL", ""):
+                # A line for each page would push the link and the key off the terminal.
+                logging.getLogger("config.pages").setLevel(logging.WARNING)
             call_command("migrate", interactive=False, verbosity=0)
             call_command("migrate_clickhouse", verbosity=0)
             first = _first_owner()
@@ -50,6 +54,8 @@ class Command(BaseCommand):
             is_clean = serving.serve("config.asgi:application", on=listener, on_ready=on_ready)
             if traffic is not None and is_clean:
                 traffic.stop()
+            if is_clean:
+                self.stdout.write(f"\nKairosRoute stopped; its state stays in {settings.DATA_DIR}.")
         if not is_clean:
             raise CommandError("The server did not start; the reason is above.")
 
@@ -68,7 +74,7 @@ class Command(BaseCommand):
 """
         )
         if is_loading:
-            self.stdout.write("  The demo organization fills while you look; remove it in its settings.\n")
+            self.stdout.write("  The organization “Demo” fills within a minute; remove it in its settings.\n")
         self.stdout.flush()
 
 
