@@ -101,20 +101,33 @@ class Snapshot:
                 self.keys[digest] = key
         if time.monotonic() >= self._next_full_check:
             self._next_full_check = time.monotonic() + _FULL_CHECK_S
-            self._forget_deleted()
+            self._check_all()
         self._watermark = started_at
         self.refreshed_at = time.monotonic()
 
-    def _forget_deleted(self) -> None:
+    def _check_all(self) -> None:
+        """Forget keys that were deleted, and find those whose end the last looks missed.
+
+        `changed_at` is written by the pages' clock: where that is wrong by more than the overlap, a change is not seen
+        as one. When a key ends must not depend on it.
+        """
         known = list(self.keys)
         for start in range(0, len(known), 500):
             part = known[start : start + 500]
-            alive = set(
-                ApiKey.objects.filter(sha256__in=[digest.hex() for digest in part]).values_list("sha256", flat=True)
-            )
+            rows = ApiKey.objects.filter(sha256__in=[digest.hex() for digest in part])
+            ends = {
+                bytes.fromhex(sha256): (_seconds(revoked_at), _seconds(expires_at))
+                for sha256, revoked_at, expires_at in rows.values_list("sha256", "revoked_at", "expires_at")
+            }
+            missed = []
             for digest in part:
-                if digest.hex() not in alive:
+                key = self.keys[digest]
+                if digest not in ends:
                     self.keys.pop(digest, None)
+                elif ends[digest] != (key.revoked_at, key.expires_at):
+                    missed.append(digest.hex())
+            for digest, key in read(ApiKey.objects.filter(sha256__in=missed)) if missed else ():
+                self.keys[digest] = key
 
     def _load_one(self, digest: bytes) -> KeySnapshot | None:
         close_old_connections()
@@ -153,8 +166,8 @@ def read(keys: QuerySet[ApiKey]) -> Iterable[tuple[bytes, KeySnapshot]]:
                 name=row.name,
                 is_test=row.mode == ApiKey.Mode.TEST,
                 scopes=frozenset(row.scopes),
-                expires_at=row.expires_at.timestamp() if row.expires_at else None,
-                revoked_at=row.revoked_at.timestamp() if row.revoked_at else None,
+                expires_at=_seconds(row.expires_at),
+                revoked_at=_seconds(row.revoked_at),
                 stores_content=workspace.stores_content,
                 content_cap_bytes=workspace.content_cap_bytes,
                 content_retention_days=workspace.content_retention_days,
@@ -162,6 +175,10 @@ def read(keys: QuerySet[ApiKey]) -> Iterable[tuple[bytes, KeySnapshot]]:
                 experiments=experiments.get(workspace.id, ()),
             ),
         )
+
+
+def _seconds(at: datetime | None) -> float | None:
+    return None if at is None else at.timestamp()
 
 
 def _policies(workspace_ids: set[str]) -> dict[str, PolicySnapshot]:

@@ -1,0 +1,73 @@
+"""What the data plane knows of keys, and how soon it hears that one has ended."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import time
+
+import pytest
+from django.db import InterfaceError
+from django.utils import timezone
+
+from accounts import api_keys, audit
+from accounts.api_keys import NewKey
+from accounts.models import ApiKey
+from gateway import authentication, errors
+from gateway.snapshot import Snapshot, read
+from tests.factories.accounts import make_api_key, make_organization
+
+pytestmark = pytest.mark.django_db
+
+
+def digest_of(new: NewKey) -> bytes:
+    return hashlib.sha256(new.key.encode()).digest()
+
+
+def knowing(*keys: NewKey) -> Snapshot:
+    """Return a snapshot that has seen the keys."""
+    snapshot = Snapshot()
+    snapshot.keys.update(read(ApiKey.objects.filter(pk__in=[new.api_key.pk for new in keys])))
+    assert len(snapshot.keys) == len(keys)
+    return snapshot
+
+
+def test_a_revoked_key_is_refused_after_the_next_look() -> None:
+    new = make_api_key(make_organization())
+    snapshot = knowing(new)
+    api_keys.revoke(api_key=new.api_key, actor=audit.SYSTEM, now=timezone.now())
+    snapshot.refresh()
+    with pytest.raises(errors.AuthenticationFailed):
+        authentication.require_usable(snapshot.keys[digest_of(new)], scope="chat", now=time.time())
+
+
+def test_a_clock_that_is_wrong_does_not_keep_a_revoked_key_alive() -> None:
+    new = make_api_key(make_organization())
+    other = make_api_key(make_organization())
+    snapshot = knowing(new, other)
+    wrong = timezone.now() - dt.timedelta(minutes=5)  # the pages' machine is late: its change looks like an old one
+    ApiKey.objects.filter(pk=new.api_key.pk).update(revoked_at=wrong, changed_at=wrong)
+    snapshot._next_full_check = 0.0
+    snapshot.refresh()
+    assert snapshot.keys[digest_of(new)].revoked_at == wrong.timestamp()
+    assert snapshot.keys[digest_of(other)].revoked_at is None
+
+
+def test_a_deleted_key_is_forgotten() -> None:
+    new = make_api_key(make_organization())
+    snapshot = knowing(new)
+    ApiKey.objects.filter(pk=new.api_key.pk).delete()
+    snapshot._next_full_check = 0.0
+    snapshot.refresh()
+    assert snapshot.keys == {}
+
+
+async def test_a_broken_connection_is_no_verdict_on_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = Snapshot()
+
+    def broken(digest: bytes) -> None:
+        raise InterfaceError("connection already closed")
+
+    monkeypatch.setattr(snapshot, "_load_one", broken)
+    with pytest.raises(errors.Unavailable):
+        await snapshot.look_up(b"x" * 32)
