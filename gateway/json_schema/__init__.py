@@ -18,7 +18,9 @@ import orjson
 from gateway.json_schema.assertions import Budget, OutOfSteps, Verdict
 from gateway.json_schema.compiler import compiled
 
-_MAX_SCHEMA_BYTES: Final = 256 * 1024
+_MAX_SCHEMA_BYTES: Final = 128 * 1024
+# A compiled schema takes up to thirty times its bytes: long ones, which any client can send, are not kept.
+_MAX_KEPT_BYTES: Final = 8 * 1024
 
 
 def check(value: Any, schema: Any) -> Verdict:
@@ -27,6 +29,7 @@ def check(value: Any, schema: Any) -> Verdict:
         source = orjson.dumps(schema)
         if len(source) > _MAX_SCHEMA_BYTES:
             return None
-        return compiled(source)(value, Budget())
+        check_value = compiled(source) if len(source) <= _MAX_KEPT_BYTES else compiled.__wrapped__(source)
+        return check_value(value, Budget())
     except (orjson.JSONEncodeError, OutOfSteps, RecursionError):
         return None

@@ -34,7 +34,7 @@ _UNEVALUATED: Final = frozenset(
 )
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=256)
 def compiled(source: bytes) -> Check:
     """Return the check of a schema given as JSON."""
     root = orjson.loads(source)

@@ -275,3 +275,15 @@ def test_a_schema_is_compiled_once() -> None:
     json_schema.check({"only": "there"}, dict(schema))
     after = compiler.compiled.cache_info()
     assert (after.hits - before.hits, after.misses - before.misses) == (1, 0)
+
+
+def test_a_long_schema_is_checked_and_not_kept() -> None:
+    def long(number: int) -> dict[str, object]:
+        return {"anyOf": [{"type": "object", "required": [f"p{number}_{n}"]} for n in range(600)]}
+
+    from gateway.json_schema import compiler
+
+    kept = compiler.compiled.cache_info().currsize
+    assert all(json_schema.check({f"p{number}_7": 1}, long(number)) is True for number in range(5))
+    assert json_schema.check({"q": 1}, long(1)) is False
+    assert compiler.compiled.cache_info().currsize == kept
