@@ -32,7 +32,7 @@ export PORT
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-up: $(RUNTIME) ## Install, migrate and serve everything on http://127.0.0.1:$(PORT)
+up: $(RUNTIME) ## Install, migrate and serve everything on http://127.0.0.1:8000 (PORT=… elsewhere)
 	@exec $(BIN)/python manage.py up
 
 demo: $(RUNTIME) ## The same with a large demo organization: 30 days of simulated traffic

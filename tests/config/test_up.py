@@ -225,3 +225,17 @@ def test_sigterm_lets_a_stream_end_seals_the_spool_and_the_next_start_is_quick(t
     assert time.monotonic() - started < 20
     assert "shown at the first start" in again.output
     again.stop()
+
+
+def test_a_wrong_setting_is_one_line_not_a_traceback(tmp_path: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "manage.py", "up"],
+        cwd=ROOT,
+        env={**os.environ, "PORT": "eighty", "KAIROS_DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert answer.returncode == 1
+    assert answer.stderr == "A setting is wrong: PORT must be a whole number; it is 'eighty'.\n"
