@@ -27,6 +27,8 @@ from gateway.state import State
 logger = logging.getLogger(__name__)
 
 CLIENT_GONE = 499
+# How long a provider may take to report the usage of an answer whose client hung up after its last word.
+USAGE_PATIENCE_S = 2.0
 # What a record's column holds; no call uses as much, so whoever reports more cannot be believed.
 _MOST_TOKENS = 2**32 - 1
 _UNKNOWN_COST = Settlement(UNPRICED)
@@ -105,16 +107,21 @@ def crash(state: State, draft: Draft, *, started: float) -> errors.GatewayError:
     return error
 
 
+def client_gone() -> errors.GatewayError:
+    """Return what the record of a call says whose client hung up."""
+    return errors.GatewayError("The client hung up.", status=CLIENT_GONE)
+
+
 def record(state: State, draft: Draft, started: float) -> None:
     """Write the call's record."""
-    draft.is_recorded = True
     state.recorder.record(draft, latency_us=round((time.perf_counter() - started) * 1e6))
+    draft.is_recorded = True
 
 
 def record_soon(state: State, draft: Draft, started: float, then: Callable[[errors.GatewayError | None], None]) -> None:
     """Write the call's record in this turn of the event loop, and say so once it stands as the deployment asks."""
-    draft.is_recorded = True
     state.recorder.record_soon(draft, then, latency_us=round((time.perf_counter() - started) * 1e6))
+    draft.is_recorded = True
 
 
 class Broadcast:
@@ -138,6 +145,11 @@ class Broadcast:
         draft.first_token_us = round((time.perf_counter() - started) * 1e6)
         state.metrics.streams += 1
         state.metrics.open_streams += 1
+
+    @property
+    def is_all_said(self) -> bool:
+        """Whether the provider has ended its answer, so that only the usage may be missing."""
+        return bool(self.reader.finish_reason) and self.reader.error is None
 
     def hear(self, data: bytes) -> bytes:
         """Note what is passed on; return it."""

@@ -394,7 +394,7 @@ class _Call:
                 self._begin(connection, piece, is_over=is_over)
             elif piece:
                 data = self._broadcast.feed(piece)
-                if data:
+                if data and not self._is_client_gone:
                     self._protocol.transport.write(b"%x\r\n%b\r\n" % (len(data), data))
             if not is_over:
                 return
@@ -443,13 +443,21 @@ class _Call:
         self._state.metrics.in_flight -= 1
         if self._is_over or self._asked is None:
             return  # the answer is being recorded, or nothing has gone out yet: `_give` and `_go` see it
-        self._connection.drop()
-        if self._broadcast is not None:
-            self._note_wait()
-            error = errors.GatewayError("The client hung up.", status=chat.CLIENT_GONE)
-            self._broadcast.end(error, is_client_gone=True)
-        else:
+        if self._broadcast is None:
+            self._connection.drop()
             chat.lose_client(self._state, self._draft, started=self._started)
+        elif self._broadcast.is_all_said:
+            # The client has all of the answer; what it cost is on its way.
+            self._connection.resume()
+            asyncio.get_running_loop().call_later(chat.USAGE_PATIENCE_S, self._give_up)
+        else:
+            self._connection.drop()
+            self._finish_stream(None)
+
+    def _give_up(self) -> None:
+        if not self._is_over:
+            self._connection.drop()
+            self._finish_stream(None)
 
     def pause(self) -> None:
         self._connection.pause()
@@ -491,7 +499,11 @@ class _Call:
 
     def _finish_stream(self, error: errors.UpstreamFailed | None) -> None:
         assert self._broadcast is not None
+        self._is_over = True
         self._note_wait()
+        if self._is_client_gone:
+            self._broadcast.end(chat.client_gone(), is_client_gone=True)
+            return
         last = self._broadcast.end(error)
         self._protocol.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))
         self._end()

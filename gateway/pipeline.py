@@ -111,14 +111,14 @@ async def _relay(
     try:
         data = broadcast.hear(stream.pending)
         while True:
-            if data:
+            if data and not watcher.has_seen_client_go:
                 await send_piece(request, data)
             if stream.is_over:
                 break
             asked = time.perf_counter()
             piece = await stream.sent.response.piece()
             waited += time.perf_counter() - asked
-            if watcher.has_seen_client_go:
+            if watcher.has_seen_client_go and not broadcast.is_all_said:
                 break
             stream.is_over = not piece
             data = broadcast.feed(piece) if piece else b""
@@ -131,7 +131,7 @@ async def _relay(
         watcher.has_seen_client_go = True
     draft.upstream_us += round(waited * 1e6)
     if watcher.has_seen_client_go:
-        error = errors.GatewayError("The client hung up.", status=chat.CLIENT_GONE)
+        error = chat.client_gone()
     return broadcast.end(error, is_client_gone=watcher.has_seen_client_go)
 
 
@@ -141,16 +141,26 @@ class _StreamWatcher:
     def __init__(self, request: Request, stream: dispatch.OpenStream) -> None:
         self.has_seen_client_go = False
         self._stream = stream
+        self._patience: asyncio.TimerHandle | None = None
         self._task = asyncio.ensure_future(request.wait_for_disconnect())
         self._task.add_done_callback(self._let_go)
 
     def stop(self) -> None:
         self._task.remove_done_callback(self._let_go)
         self._task.cancel()
+        if self._patience is not None:
+            self._patience.cancel()
 
     def _let_go(self, task: asyncio.Future[None]) -> None:
-        if not task.cancelled():
-            self.has_seen_client_go = True
+        if task.cancelled():
+            return
+        self.has_seen_client_go = True
+        if self._stream.reader.finish_reason:
+            # The client has all of the answer; what it cost is on its way.
+            self._patience = asyncio.get_running_loop().call_later(
+                chat.USAGE_PATIENCE_S, self._stream.sent.response.abort
+            )
+        else:
             self._stream.sent.response.abort()
 
 

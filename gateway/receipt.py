@@ -7,6 +7,7 @@ divided by 10**9 prints back exactly).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ import orjson
 from analytics.request_log import BYOK, UNPRICED, RequestLog
 from gateway import identifiers
 from gateway.routing.decision import Decision
+
+# A record must fit the room that the spool keeps for it on a full disk.
+_MOST_SHOWN = 8
 
 
 def usd(nanousd: int | None) -> float | None:
@@ -75,17 +79,14 @@ def parts(
     found: dict[str, Any] = {"attempts": attempts}
     # The only candidate of a pinned model is the one that was chosen: the record's own columns name it.
     if decision is not None and len(decision.candidates) > 1:
-        found["candidates"] = [
-            {
-                "model": candidate.model,
-                "provider": candidate.provider,
-                "filtered_out_by": candidate.gate,
-                "reason": candidate.reason,
-            }
-            if candidate.gate
-            else {"model": candidate.model, "provider": candidate.provider}
-            for candidate in decision.candidates
+        passed = [one for one in decision.candidates if not one.gate]
+        stopped = [one for one in decision.candidates if one.gate]
+        found["candidates"] = [{"model": one.model, "provider": one.provider} for one in passed[:_MOST_SHOWN]] + [
+            {"model": one.model, "provider": one.provider, "filtered_out_by": one.gate, "reason": one.reason}
+            for one in stopped[:_MOST_SHOWN]
         ]
+        if len(decision.candidates) > len(found["candidates"]):
+            found["considered"] = {"passed": len(passed), **Counter(one.gate for one in stopped)}
         if len(decision.endpoints) > 1:
             found["fallback_chain"] = decision.fallback_chain
     if decision is not None and decision.ignored_suffix:
@@ -125,6 +126,7 @@ def whole(record: RequestLog) -> dict[str, Any]:
         "router_version": record.router_version or None,
         "experiment": {"id": record.experiment_id, "arm": record.experiment_arm} if record.experiment_id else None,
         "candidates": kept.get("candidates") or _only_candidate(record),
+        "considered": kept.get("considered"),
         "fallback_chain": kept.get("fallback_chain", []),
         "attempts": kept.get("attempts", []),
         "is_fallback": bool(record.is_fallback),

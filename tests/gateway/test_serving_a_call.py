@@ -468,6 +468,36 @@ async def test_a_client_that_hangs_up_lets_the_provider_go(tmp_path: Path, has_l
     assert len(records) == 2
 
 
+async def test_a_client_that_hangs_up_after_the_last_word_is_charged_for_it(tmp_path: Path, has_lane: bool) -> None:
+    is_client_gone = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(chunked(*WHOLE_STREAM))
+        await read_request(reader)
+        writer.write(chunked(*WHOLE_STREAM[:4], ends=False))
+        await is_client_gone.wait()
+        writer.write(chunked(*WHOLE_STREAM[4:]).partition(b"\r\n\r\n")[2])
+        await reader.read()
+
+    async with running(tmp_path, script, has_lane=has_lane) as gateway:
+        gateway.state.providers = replace(gateway.state.providers, timeouts=Timeouts())
+        await ask(gateway, STREAMED)
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(request_bytes(STREAMED))
+        await reader.readuntil(b'"finish_reason":"stop"')
+        writer.close()
+        await asyncio.sleep(0.2)
+        is_client_gone.set()
+        for _ in range(100):
+            records = gateway.records()
+            if len(records) == 2:
+                break
+            await asyncio.sleep(0.02)
+    assert (records[1].is_client_gone, records[1].http_status) == (1, 499)
+    assert (records[1].price_state, records[1].billed_nanousd) == ("priced", 18_000)
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
