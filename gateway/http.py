@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,9 @@ Headers = list[tuple[bytes, bytes]]
 _JSON = (b"content-type", b"application/json")
 JSON_HEAD = b"content-type: application/json\r\n"
 SSE_HEAD = b"content-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\nx-accel-buffering: no\r\n"
+
+
+_ARRIVAL_S = 60.0
 
 
 class Request:
@@ -38,8 +42,18 @@ class Request:
 
         Raises:
             errors.PayloadTooLarge: it is, or says that it is, longer than `limit` bytes.
+            errors.InvalidRequest: it did not arrive within a minute (408).
             ClientGone: the client hung up before it was complete.
         """
+        try:
+            async with asyncio.timeout(_ARRIVAL_S):
+                return await self._read(limit)
+        except TimeoutError:
+            raise errors.InvalidRequest(
+                "The request body did not arrive within a minute.", code="request_timeout", status=408
+            ) from None
+
+    async def _read(self, limit: int) -> bytes:
         declared = self.headers.get(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > limit:
             raise _too_large(limit)

@@ -12,6 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 from django.db import Error as DatabaseError
@@ -31,6 +32,7 @@ _OVERLAP = timedelta(seconds=30)  # clocks of web processes and transactions tha
 _FULL_CHECK_S = 10.0
 _UNKNOWN_S = 2.0
 _MAX_UNKNOWN = 10_000
+_MAX_ASKING = 512
 
 
 class Snapshot:
@@ -39,6 +41,9 @@ class Snapshot:
     def __init__(self) -> None:
         self.keys: dict[bytes, KeySnapshot] = {}
         self._unknown: dict[bytes, float] = {}
+        # A desk of its own, with few places: strangers' keys neither fill the database nor other work's threads.
+        self._desk = ThreadPoolExecutor(max_workers=4, thread_name_prefix="keys")
+        self._asking: dict[bytes, asyncio.Future[KeySnapshot | None]] = {}
         self._watermark = datetime.now(UTC)
         self._next_full_check = time.monotonic() + _FULL_CHECK_S
         self._stop = threading.Event()
@@ -55,9 +60,10 @@ class Snapshot:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=5)
+        self._desk.shutdown(wait=False, cancel_futures=True)
 
     async def look_up(self, digest: bytes) -> KeySnapshot | None:
-        """Return the key of a digest that is not in `keys`, asking the database once.
+        """Return the key of a digest that is not in `keys`, asking the database once for all who ask meanwhile.
 
         Raises:
             errors.Unavailable: the database cannot be asked, so nobody can say whether the key exists.
@@ -65,8 +71,19 @@ class Snapshot:
         unknown_until = self._unknown.get(digest)
         if unknown_until is not None and time.monotonic() < unknown_until:
             return None
+        asking = self._asking.get(digest)
+        if asking is None:
+            if len(self._asking) >= _MAX_ASKING:
+                raise errors.Unavailable(
+                    "Too many unknown API keys are being looked up. Try again in a moment.",
+                    code="authentication_unavailable",
+                    retry_after_s=2,
+                )
+            asking = asyncio.get_running_loop().run_in_executor(self._desk, self._load_one, digest)
+            self._asking[digest] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(digest, None))
         try:
-            found = await asyncio.to_thread(self._load_one, digest)
+            found = await asyncio.shield(asking)
         except DatabaseError:
             logger.warning("A key could not be looked up: the database does not answer.")
             raise errors.Unavailable(

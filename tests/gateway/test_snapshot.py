@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import hashlib
+import threading
 import time
 
 import pytest
@@ -71,3 +73,31 @@ async def test_a_broken_connection_is_no_verdict_on_a_key(monkeypatch: pytest.Mo
     monkeypatch.setattr(snapshot, "_load_one", broken)
     with pytest.raises(errors.Unavailable):
         await snapshot.look_up(b"x" * 32)
+
+
+async def test_one_look_up_serves_all_who_ask_for_the_same_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    def load(self: Snapshot, digest: bytes) -> None:
+        asked.append(digest)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(Snapshot, "_load_one", load)
+    snapshot = Snapshot()
+    assert await asyncio.gather(*(snapshot.look_up(b"d") for _ in range(50))) == [None] * 50
+    assert await snapshot.look_up(b"d") is None  # remembered as unknown
+    assert asked == [b"d"]
+    snapshot.stop()
+
+
+async def test_a_flood_of_strange_keys_is_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(Snapshot, "_load_one", lambda self, digest: release.wait(5) and None)
+    snapshot = Snapshot()
+    asking = [asyncio.ensure_future(snapshot.look_up(b"%d" % number)) for number in range(600)]
+    await asyncio.sleep(0)
+    release.set()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    snapshot.stop()
+    turned_away = [answer for answer in answers if isinstance(answer, errors.Unavailable)]
+    assert len(turned_away) == 600 - 512
