@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import socket
 import threading
 import time
+from base64 import b64decode, b64encode
 from pathlib import Path
 
 import pytest
@@ -96,10 +98,13 @@ def test_a_message_unpacks_to_the_file(tmp_path: Path, stores: Stores, shipper: 
     assert spool.unpack(body, sha256) == path.read_bytes()
     with pytest.raises(spool.DamagedParcel, match="checksum"):
         spool.unpack(body, "0" * 64)
-    with pytest.raises(spool.DamagedParcel, match="unpacked"):
+    with pytest.raises(spool.DamagedParcel, match="checksum"):
         spool.unpack(body[:-8], sha256)
     with pytest.raises(spool.DamagedParcel, match="unpacked"):
         spool.unpack("not base64", sha256)
+    cut = b64decode(body)[:-8]
+    with pytest.raises(spool.DamagedParcel, match="unpacked"):
+        spool.unpack(b64encode(cut).decode(), hashlib.sha256(cut).hexdigest())
 
 
 def test_a_segment_that_was_loaded_before_the_restart_is_not_published_again(
