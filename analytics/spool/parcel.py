@@ -1,7 +1,8 @@
 """A sealed segment as text that travels inside a broker message, and back. Pure.
 
 The body is base64 over zstd over the segment's bytes. The SHA-256 is that of the compressed bytes, and zstd's own
-checksum of the content stands inside them (RFC 8878 §3.1.1): together they prove the whole way at a tenth of the hashing.
+checksum of the content stands inside them (RFC 8878 §3.1.1): together they prove the whole way at a tenth of the
+hashing.
 """
 
 from __future__ import annotations
