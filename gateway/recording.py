@@ -506,7 +506,10 @@ class Recorder:
         """Write the call's record, and say so: within this turn of the loop, or, with a sync interval of 0, once it is
         on the disk; `then` hears of an error when it is not. As `record`, without content."""
         self._waiting_records.append((draft.request_id, self._remember(draft, latency_us=latency_us), then))
-        self._flush_soon()
+        if self._metrics.in_flight <= 1:
+            self._flush()  # nobody else will come in this turn: a lonely call need not wait for company
+        else:
+            self._flush_soon()
 
     def _flush_soon(self) -> None:
         if not self._is_flushing:

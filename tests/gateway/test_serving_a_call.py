@@ -302,6 +302,27 @@ async def test_a_whole_answer_carries_its_cost_and_its_receipt(tmp_path: Path, h
         assert record.attempts == 1
 
 
+async def test_calls_at_the_same_time_have_their_own_answers_and_records(tmp_path: Path, has_lane: bool) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            _, body = await read_request(reader)
+            asked = orjson.loads(body)["messages"][0]["content"]
+            message = {"role": "assistant", "content": f"{asked}!", "refusal": None}
+            choice = {**ANSWER["choices"][0], "message": message}  # type: ignore[index,dict-item]
+            writer.write(http(200, orjson.dumps({**ANSWER, "choices": [choice]})))
+
+    async def client(gateway: Running, name: str) -> list[str]:
+        replies = await ask(gateway, {**ASKED, "messages": [{"role": "user", "content": name}]}, times=10)
+        return [reply.json()["choices"][0]["message"]["content"] for reply in replies]
+
+    async with running(tmp_path, script, has_lane=has_lane) as gateway:
+        answers = await asyncio.gather(*(client(gateway, f"client {number}") for number in range(20)))
+        records = gateway.records()
+    assert answers == [[f"client {number}!"] * 10 for number in range(20)]
+    assert len({record.request_id for record in records}) == len(records) == 200
+    assert gateway.state.metrics.in_flight == 0
+
+
 async def test_a_stream_ends_with_usage_cost_and_receipt(tmp_path: Path, has_lane: bool) -> None:
     async with running(tmp_path, answering(chunked(*WHOLE_STREAM)), has_lane=has_lane) as gateway:
         replies = await ask(gateway, STREAMED, times=3)
