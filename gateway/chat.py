@@ -17,9 +17,9 @@ from gateway import dispatch, errors, receipt, settlement, signals, sse
 from gateway.catalog.prices import Rates
 from gateway.context import KeySnapshot
 from gateway.dialects import openai
+from gateway.draft import Draft
 from gateway.listener import Listener
 from gateway.providers.protocol import Completion, Endpoint, StreamReader, Usage
-from gateway.recording import Draft
 from gateway.settlement import Settlement
 from gateway.signals import NO_SIGNALS, Signals
 from gateway.state import State

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gateway import errors
+from gateway.draft import Draft
 from gateway.providers.protocol import Adapter, Completion, Endpoint, ProviderError, StreamReader
-from gateway.recording import Draft
 from gateway.upstream import Timeouts
 
 logger = logging.getLogger(__name__)

@@ -18,9 +18,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from gateway import asgi, authentication, chat, dispatch, errors, identifiers
+from gateway.draft import Draft
 from gateway.http import JSON_HEAD, SSE_HEAD
 from gateway.providers.protocol import Endpoint, StreamReader
-from gateway.recording import Draft
 from gateway.state import State
 from gateway.upstream import Connection
 

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 from gateway import authentication, chat, dispatch, errors
 from gateway.context import KeySnapshot
+from gateway.draft import Draft
 from gateway.http import ClientGone, Request, end_stream, send_answer, send_piece, start_stream
-from gateway.recording import Draft
 from gateway.state import State
 
 logger = logging.getLogger(__name__)

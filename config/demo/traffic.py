@@ -19,11 +19,11 @@ from gateway.catalog.models import Catalog, Model
 from gateway.catalog.prices import PriceBook
 from gateway.context import ChatCall, KeySnapshot
 from gateway.dialects import openai
+from gateway.draft import Draft
 from gateway.listener import Listener
 from gateway.providers import registry, simulator
 from gateway.providers.protocol import Endpoint, Usage
 from gateway.providers.simulator import SimulatedDisconnect, strength
-from gateway.recording import Draft
 from gateway.routing.decision import Router
 
 _ADAPTER = registry.ADAPTERS["openai_chat"]

@@ -11,8 +11,8 @@ from analytics import request_log
 from gateway import errors
 from gateway.context import KeySnapshot
 from gateway.dialects import openai
+from gateway.draft import Draft
 from gateway.providers.protocol import Endpoint, Usage
-from gateway.recording import Draft
 from gateway.routing.decision import Candidate, Decision
 from gateway.settlement import Settlement
 from gateway.signals import Signals

@@ -1,0 +1,274 @@
+"""What is known so far about one call, and the record that it makes. Pure.
+
+Writing the record is `gateway.recording`; here is only what it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from analytics import request_log
+from analytics.request_log import INTERRUPTED, MANAGED, SETTLED, SIMULATED, RequestLog
+from gateway import errors, fragments, receipt
+from gateway.context import NOBODY, ChatCall, KeySnapshot
+from gateway.providers.protocol import Endpoint, Usage
+from gateway.routing.decision import Decision
+from gateway.settlement import UNUSED_CALL, Settlement
+from gateway.signals import NO_SIGNALS, Signals
+
+_NO_USAGE = Usage(is_reported=False)
+
+
+class Draft:
+    """What is known so far about one call; `finish` makes its record. One per call, never shared."""
+
+    __slots__ = (
+        "attempts",
+        "baseline_cost_nanousd",
+        "baseline_model",
+        "body",
+        "call",
+        "decision",
+        "dropped_params",
+        "endpoint",
+        "error",
+        "finish_reason",
+        "first_token_us",
+        "has_intent",
+        "identity",
+        "is_client_gone",
+        "is_recorded",
+        "key",
+        "native_finish_reason",
+        "prices",
+        "request_id",
+        "response_text",
+        "service_tier",
+        "settlement",
+        "signals",
+        "started_us",
+        "upstream_us",
+        "usage",
+    )
+
+    def __init__(self, *, body: str, key: KeySnapshot, started_us: int) -> None:
+        self.body = body
+        self.request_id = f"req_{body}"
+        self.key = key
+        self.started_us = started_us
+        self.call: ChatCall | None = None
+        self.decision: Decision | None = None
+        self.endpoint: Endpoint | None = None
+        self.attempts: list[dict[str, Any]] = []
+        self.dropped_params: tuple[str, ...] = ()
+        self.error: errors.GatewayError | None = None
+        self.usage: Usage = _NO_USAGE
+        self.settlement: Settlement = UNUSED_CALL
+        self.signals: Signals = NO_SIGNALS
+        self.finish_reason = self.native_finish_reason = self.service_tier = ""
+        self.first_token_us: int | None = None
+        self.upstream_us = 0
+        self.is_client_gone = self.has_intent = self.is_recorded = False
+        self.baseline_model = ""
+        self.baseline_cost_nanousd: int | None = None
+        self.prices: dict[str, int] | None = None
+        self.response_text: str | None = None
+        self.identity = b""
+
+    @property
+    def key_source(self) -> str:
+        """Whose key pays the provider: ours (managed), the customer's (byok), or nobody's (simulated)."""
+        if self.key.is_test or (self.endpoint is not None and self.endpoint.is_simulated):
+            return SIMULATED
+        return MANAGED
+
+    def keep_response(self, message: Mapping[str, Any]) -> None:
+        """Keep what was answered, for a workspace that opted in."""
+        self.response_text = orjson.dumps(message).decode()
+
+    def intent(self) -> RequestLog:
+        """Return the record that stands if the process dies before the call ends."""
+        call, decision = self.call, self.decision
+        assert call is not None
+        assert decision is not None
+        key, who = self.key, call.attribution
+        endpoint = decision.endpoints[0]
+        return RequestLog(
+            request_id=self.request_id,
+            organization_id=key.organization_id,
+            workspace_id=key.workspace_id,
+            api_key_id=key.api_key_id,
+            agent=who.agent,
+            feature=who.feature,
+            agent_run=who.agent_run,
+            session=who.session,
+            end_user=who.end_user,
+            key_source=self.key_source,
+            is_test=int(key.is_test),
+            is_simulated=int(endpoint.is_simulated),
+            started_us=self.started_us,
+            is_stream=int(call.is_stream),
+            state=INTERRUPTED,
+            error_class="Interrupted",
+            requested_model=call.requested_model,
+            model=endpoint.model,
+            provider=endpoint.provider,
+            upstream_model=endpoint.upstream_model,
+            is_pinned=int(decision.is_pinned),
+            task_type=call.task_type,
+            task_source=call.task_source,
+            policy_version=decision.policy_version,
+            route_reason=decision.route_reason,
+            experiment_id=decision.experiment_id,
+            experiment_arm=decision.experiment_arm,
+            tags=who.tags,
+        )
+
+    def finish(self, *, latency_us: int) -> RequestLog:
+        """Return the record of the call as it ended."""
+        key, call, decision, endpoint, error = self.key, self.call, self.decision, self.endpoint, self.error
+        usage, settlement, signals = self.usage, self.settlement, self.signals
+        who = NOBODY if call is None else call.attribution
+        return RequestLog(
+            request_id=self.request_id,
+            organization_id=key.organization_id,
+            workspace_id=key.workspace_id,
+            api_key_id=key.api_key_id,
+            agent=who.agent,
+            feature=who.feature,
+            agent_run=who.agent_run,
+            session=who.session,
+            end_user=who.end_user,
+            key_source=self.key_source,
+            is_test=1 if key.is_test else 0,
+            is_simulated=1 if endpoint is not None and endpoint.is_simulated else 0,
+            started_us=self.started_us,
+            is_stream=1 if call is not None and call.is_stream else 0,
+            state=SETTLED,
+            http_status=200 if error is None else error.http_status,
+            error_class="" if error is None else error.error_class,
+            finish_reason=self.finish_reason,
+            native_finish_reason=self.native_finish_reason,
+            is_client_gone=1 if self.is_client_gone else 0,
+            requested_model="" if call is None else call.requested_model,
+            model="" if endpoint is None else endpoint.model,
+            provider="" if endpoint is None else endpoint.provider,
+            upstream_model="" if endpoint is None else endpoint.upstream_model,
+            is_pinned=1 if decision is None or decision.is_pinned else 0,
+            task_type="general" if call is None else call.task_type,
+            task_source="none" if call is None else call.task_source,
+            policy_version="" if decision is None else decision.policy_version,
+            route_reason="" if decision is None else decision.route_reason,
+            experiment_id="" if decision is None else decision.experiment_id,
+            experiment_arm="" if decision is None else decision.experiment_arm,
+            attempts=len(self.attempts),
+            is_fallback=1 if len(self.attempts) > 1 else 0,
+            service_tier=self.service_tier,
+            input_tokens=usage.input_tokens,
+            cached_read_tokens=usage.cached_read_tokens,
+            cache_write_tokens=usage.cache_write_tokens,
+            output_tokens=usage.output_tokens,
+            reasoning_tokens=usage.reasoning_tokens,
+            audio_input_tokens=usage.audio_input_tokens,
+            audio_output_tokens=usage.audio_output_tokens,
+            price_state=settlement.price_state,
+            price_version=settlement.price_version,
+            input_cost_nanousd=settlement.input_cost_nanousd,
+            cached_read_cost_nanousd=settlement.cached_read_cost_nanousd,
+            cache_write_cost_nanousd=settlement.cache_write_cost_nanousd,
+            output_cost_nanousd=settlement.output_cost_nanousd,
+            provider_cost_nanousd=settlement.provider_cost_nanousd,
+            billed_nanousd=settlement.billed_nanousd,
+            baseline_model=self.baseline_model,
+            baseline_cost_nanousd=self.baseline_cost_nanousd,
+            latency_us=latency_us,
+            first_token_us=self.first_token_us,
+            upstream_us=self.upstream_us,
+            overhead_us=max(0, latency_us - self.upstream_us),
+            is_truncated=signals.is_truncated,
+            is_refusal=signals.is_refusal,
+            is_json_valid=signals.is_json_valid,
+            is_schema_valid=signals.is_schema_valid,
+            is_tool_call_valid=signals.is_tool_call_valid,
+            output_characters=signals.output_characters,
+            tags=who.tags,
+            receipt=receipt.parts(
+                decision=decision, attempts=self.attempts, dropped_params=self.dropped_params, prices=self.prices
+            ),
+        )
+
+    def intent_line(self) -> bytes:
+        """Return `intent()` encoded, from fragments that many calls share; keeps what `record_line` uses again."""
+        call, decision = self.call, self.decision
+        assert call is not None
+        assert decision is not None
+        endpoint = decision.endpoints[0]
+        self.identity = fragments.identity(
+            self.key,
+            call,
+            request_id=self.request_id,
+            key_source=self.key_source,
+            started_us=self.started_us,
+            is_simulated=endpoint.is_simulated,
+        )
+        return request_log.line(
+            self.identity,
+            fragments.INTERRUPTED,
+            fragments.decided(call, decision, endpoint),
+            fragments.NOTHING_YET,
+            fragments.EMPTY if not call.attribution.tags else request_log.fragment(call.attribution.tags),
+            fragments.EMPTY_RECEIPT,
+        )
+
+    def record_line(self, *, latency_us: int) -> bytes:
+        """Return `finish(latency_us)` encoded, in a quarter of the time where the call went its usual way."""
+        call, decision, endpoint = self.call, self.decision, self.endpoint
+        if not self.identity or call is None or decision is None or endpoint is None or self.error is not None:
+            return request_log.encode(self.finish(latency_us=latency_us))
+        usage, settled, signals = self.usage, self.settlement, self.signals
+        attempts = self.attempts
+        return request_log.line(
+            self.identity,
+            fragments.succeeded(self.finish_reason, self.native_finish_reason),
+            fragments.decided(call, decision, endpoint),
+            request_log.fragment(
+                len(attempts),
+                1 if len(attempts) > 1 else 0,
+                "off",
+                self.service_tier,
+                usage.input_tokens,
+                usage.cached_read_tokens,
+                usage.cache_write_tokens,
+                usage.output_tokens,
+                usage.reasoning_tokens,
+                usage.audio_input_tokens,
+                usage.audio_output_tokens,
+                settled.price_state,
+                settled.price_version,
+                settled.input_cost_nanousd,
+                settled.cached_read_cost_nanousd,
+                settled.cache_write_cost_nanousd,
+                settled.output_cost_nanousd,
+                settled.provider_cost_nanousd,
+                settled.billed_nanousd,
+                self.baseline_model,
+                self.baseline_cost_nanousd,
+                latency_us,
+                self.first_token_us,
+                self.upstream_us,
+                max(0, latency_us - self.upstream_us),
+                signals.is_truncated,
+                signals.is_refusal,
+                signals.is_json_valid,
+                signals.is_schema_valid,
+                signals.is_tool_call_valid,
+                signals.output_characters,
+                call.attribution.tags,
+                receipt.parts(
+                    decision=decision, attempts=attempts, dropped_params=self.dropped_params, prices=self.prices
+                ),
+            ),
+        )
