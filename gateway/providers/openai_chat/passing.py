@@ -48,6 +48,7 @@ class _Choice(msgspec.Struct, gc=False):
     message: _Message
     logprobs: msgspec.Raw
     finish_reason: Literal["stop", "length", "content_filter"]
+    native_finish_reason: msgspec.UnsetType = msgspec.UNSET
 
 
 class _Answer(msgspec.Struct, gc=False):
@@ -91,33 +92,50 @@ class PassedCompletion(Completion):
     def answer(
         self, *, provider: str, cost_usd: float | None, is_byok: bool, x_kairosroute: Mapping[str, Any]
     ) -> bytes:
-        """Return the provider's bytes with our model name, the cost and the receipt put in."""
+        """Return the provider's bytes with our model name, the native reason, the cost and the receipt put in."""
         data = self._data
-        name = data.find(b'"', data.find(b'"model":') + 8)
-        name_end = data.find(b'"', name + 1) + 1
+        name, name_end = _string_after(data, b'"model":')
+        _, reason_end = _string_after(data, b'"finish_reason":')
         usage = data.find(b"{", data.find(b'"usage":') + 8) + 1
-        additions = b'"cost":%b,"is_byok":%b,' % (orjson.dumps(cost_usd), b"true" if is_byok else b"false")
-        tail = b',"provider":%b,"x_kairosroute":%b}' % (orjson.dumps(provider), orjson.dumps(x_kairosroute))
         end = data.rindex(b"}")
-        model = orjson.dumps(self._endpoint.model)
-        if name < usage:
-            return b"".join((data[:name], model, data[name_end:usage], additions, data[usage:end], tail))
-        return b"".join((data[:usage], additions, data[usage:name], model, data[name_end:end], tail))
+        native = b',"native_finish_reason":"%b"' % self.native_finish_reason.encode()
+        cost = b'"cost":%b,"is_byok":%b,' % (orjson.dumps(cost_usd), b"true" if is_byok else b"false")
+        tail = b',"provider":%b,"x_kairosroute":%b}' % (orjson.dumps(provider), orjson.dumps(x_kairosroute))
+        parts: list[bytes] = []
+        at = 0
+        # Providers order their fields as they like.
+        for start, stop, new in sorted(
+            (
+                (name, name_end, orjson.dumps(self._endpoint.model)),
+                (reason_end, reason_end, native),
+                (usage, usage, cost),
+            )
+        ):
+            parts += (data[at:start], new)
+            at = stop
+        return b"".join((*parts, data[at:end], tail))
+
+
+def _string_after(data: bytes, key: bytes) -> tuple[int, int]:
+    """Return where the string value of a key begins and ends, its quotes included."""
+    start = data.find(b'"', data.find(key) + len(key))
+    return start, data.find(b'"', start + 1) + 1
 
 
 NOT_DECODED: dict[str, Any] = {}
+_SPLICED = (b'"model":', b'"usage":', b'"finish_reason":')
 
 
 def read(data: bytes, *, endpoint: Endpoint) -> PassedCompletion | None:
     """Return the answer for passing through, None when it needs completing or is no answer at all."""
     # A key inside a string would be escaped, so one occurrence is the top-level field.
-    if data.count(b'"model":') != 1 or data.count(b'"usage":') != 1:
+    if any(data.count(key) != 1 for key in _SPLICED):
         return None
     try:
         answer = _decode(data)
     except msgspec.DecodeError:
         return None
-    if not answer.choices or "\\" in answer.model or '"' in answer.model:
+    if len(answer.choices) != 1 or "\\" in answer.model or '"' in answer.model:
         return None
     counted = answer.usage
     cached, written = counted.prompt_tokens_details.cached_tokens, counted.prompt_tokens_details.cache_write_tokens

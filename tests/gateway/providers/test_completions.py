@@ -46,9 +46,18 @@ def test_it_says_what_the_provider_said(case: Case) -> None:
     assert answer.service_tier == expected.get("tier", answer.service_tier)
 
 
+def _given(case: Case) -> Any:
+    """Return what the client gets, as the client reads it."""
+    completion = _completion(case)
+    written = completion.answer(
+        provider=case.endpoint.provider, cost_usd=0.5, is_byok=False, x_kairosroute={"receipt_id": "rcpt_1"}
+    )
+    return orjson.loads(written)
+
+
 @_every_body
 def test_it_is_golden(case: Case) -> None:
-    body = _completion(case).body
+    body = _given(case)
     assert body["object"] == "chat.completion"
     assert body["model"] == case.endpoint.model
     assert body["provider"] == case.endpoint.provider
@@ -64,16 +73,22 @@ def test_it_is_golden(case: Case) -> None:
     orjson.dumps(body)
 
 
-@_every_body
+# genai-prices 0.2.3 reads no cache counts of Together and of DeepSeek's chat answers, so it is no witness there.
+_WITNESSED = [
+    case
+    for case in BODIES
+    if case.expected["usage"] is not None
+    and quirks.of(case.endpoint.provider).genai_provider != "together"
+    and not (case.protocol == "openai_chat" and quirks.of(case.endpoint.provider) is quirks.DEEPSEEK)
+]
+
+
+@pytest.mark.parametrize("case", _WITNESSED, ids=str)
 def test_usage_agrees_with_genai_prices(case: Case) -> None:
     row = quirks.of(case.endpoint.provider)
-    if case.expected["usage"] is None:
-        pytest.skip("the provider reported no usage")
     body = json.loads(case.body) | {"model": case.endpoint.upstream_model}
     body["modelVersion"] = case.endpoint.upstream_model
     flavor = "default" if row.genai_provider in ("mistral", "groq") else _FLAVORS[case.protocol]
-    if row.genai_provider == "together" or (case.protocol == "openai_chat" and row is quirks.DEEPSEEK):
-        pytest.skip("genai-prices has no reader of this provider's cache counts")
     theirs = extract_usage(body, provider_id=row.genai_provider, api_flavor=flavor).usage
     ours = case.expected["usage"]
     assert theirs.input_tokens == ours["input"]
@@ -85,6 +100,7 @@ def test_usage_agrees_with_genai_prices(case: Case) -> None:
 @pytest.fixture(scope="module")
 def schemas() -> dict[str, Any]:
     """OpenAI's published schemas, with `nullable` said in JSON Schema's way."""
+    # OpenAI's document is not ours to ship; where it lies beside the checkout the answers are held against it.
     if not _SCHEMA.exists():
         pytest.skip(f"{_SCHEMA} is not there")
     document = json.loads(_SCHEMA.read_text(encoding="utf-8"))
@@ -114,9 +130,9 @@ def _validator(schemas: dict[str, Any], name: str) -> jsonschema.Draft202012Vali
 def test_answers_fit_openais_published_schema(schemas: dict[str, Any]) -> None:
     validator = _validator(schemas, "CreateChatCompletionResponse")
     for case in BODIES:
-        errors = [error.message for error in validator.iter_errors(_completion(case).body)]
+        errors = [error.message for error in validator.iter_errors(_given(case))]
         assert not errors, (str(case), errors)
-    broken = copy.deepcopy(_completion(BODIES[0]).body)
+    broken = copy.deepcopy(_given(BODIES[0]))
     del broken["choices"][0]["message"]["refusal"]
     assert list(validator.iter_errors(broken)), "the check can fail"
 

@@ -19,10 +19,7 @@ _PASSING = ("cached_tokens", "json_schema", "length", "normal", "refusal")
 
 def _said(completion: Any) -> Any:
     written = completion.answer(provider="openai", cost_usd=0.0125, is_byok=False, x_kairosroute=_RECEIPT)
-    answer = orjson.loads(written)
-    for choice in answer["choices"]:
-        choice.pop("native_finish_reason", None)
-    return answer
+    return orjson.loads(written)
 
 
 def _body(**more: Any) -> dict[str, Any]:
