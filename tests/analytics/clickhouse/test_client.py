@@ -120,6 +120,7 @@ class TestStatements:
 class TestEmbedded:
     @pytest.fixture(autouse=True)
     def _embedded_only(self) -> None:
+        # What is tested here is chDB's one owner for each path; a server has no such owner.
         if not settings.CLICKHOUSE_IS_EMBEDDED:
             pytest.skip("the profile's log store is a server")
 
