@@ -107,6 +107,12 @@ class RequestLog(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only
     # free attribution and the receipt's parts that are not columns of their own
     tags: dict[str, str] = {}
     receipt: str = "{}"
+    # how the call hangs together with the client's own traces and retries, and which of its keys paid
+    trace_id: str = ""
+    parent_span_id: str = ""
+    client_request_id: str = ""
+    client_retry_count: int = 0
+    credential_id: str = ""
 
 
 COLUMNS: tuple[str, ...] = RequestLog.__struct_encode_fields__

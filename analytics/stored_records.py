@@ -46,7 +46,7 @@ def integer_bounds(column: str) -> tuple[int, int] | None:
     """Return the least and the greatest value of an integer column, None where the column holds no integers."""
     if column.startswith("is_"):
         return 0, 1
-    if column in {"http_status", "attempts"}:
+    if column in {"http_status", "attempts", "client_retry_count"}:
         return 0, UINT16_MAX
     if column.endswith("_tokens") or column == "output_characters":
         return 0, UINT32_MAX

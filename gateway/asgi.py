@@ -11,13 +11,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gateway import errors, identifiers
+from gateway.dialects.openai import OPENAI, OPENROUTER
+from gateway.dialects.protocol import Dialect
 from gateway.endpoints import chat_completions, feedback, models, receipts
 from gateway.http import Request, send_error
 from gateway.state import State
 
 logger = logging.getLogger(__name__)
 
-Handler = Callable[[State, Request], Awaitable[None]]
+Handler = Callable[[State, Request, Dialect], Awaitable[None]]
 
 _ROUTES: dict[str, tuple[str, Handler]] = {
     "/chat/completions": ("POST", chat_completions.handle),
@@ -52,15 +54,17 @@ class Application:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         now = time.time()
         request = Request(scope, receive, send, identifiers.new_body(int(now * 1000)), now)
+        dialect = _dialect(request.path)
         try:
             if self.state is None:
                 raise errors.Unavailable("The gateway is starting.", code="starting", retry_after_s=1)
-            await self._handler(scope)(self.state, request)
-        except errors.GatewayError as error:
-            await send_error(request, error)
+            await self._handler(scope)(self.state, request, dialect)
+        except errors.GatewayError as refusal:
+            await send_error(request, refusal, dialect.error(refusal, request.request_id))
         except Exception:
             logger.exception("A request failed unexpectedly. request_id=%s", request.request_id)
-            await send_error(request, errors.GatewayError("Something went wrong on our side. The error is logged."))
+            error = errors.GatewayError("Something went wrong on our side. The error is logged.")
+            await send_error(request, error, dialect.error(error, request.request_id))
 
     def _handler(self, scope: dict[str, Any]) -> Handler:
         path = scope["path"]
@@ -71,6 +75,11 @@ class Application:
         if scope["method"] != method:
             raise errors.MethodNotAllowed(f"{path} takes {method} requests.")
         return handler
+
+
+def _dialect(path: str) -> Dialect:
+    """Return the dialect that a path is spoken in; errors are told in it, whatever else is wrong."""
+    return OPENROUTER if path.startswith("/api/") else OPENAI
 
 
 def _by_prefix(path: str) -> tuple[str, Handler]:

@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from analytics.request_log import UNPRICED, UNUSED
-from gateway import dispatch, errors, receipt, settlement, signals, sse
+from analytics.request_log import BYOK, UNPRICED, UNUSED
+from gateway import dispatch, errors, receipt, settlement, signals
 from gateway.catalog.prices import Rates
 from gateway.context import KeySnapshot
-from gateway.dialects import openai
+from gateway.dialects.protocol import Dialect, Facts
 from gateway.draft import Draft
 from gateway.listener import Listener
+from gateway.providers import shape
 from gateway.providers.protocol import Completion, Endpoint, StreamReader, Usage
 from gateway.settlement import Settlement
 from gateway.signals import NO_SIGNALS, Signals
@@ -40,7 +41,7 @@ def decide(state: State, draft: Draft, raw: bytes, headers: Mapping[bytes, bytes
     Raises:
         errors.GatewayError: it cannot be served; the draft holds what is known by then.
     """
-    draft.call = call = openai.parse_chat(raw, headers, is_test=draft.key.is_test)
+    draft.call = call = draft.dialect.parse(raw, headers, is_test=draft.key.is_test)
     draft.decision = decision = state.router.decide(call, draft.key, call_id=draft.body)
     draft.endpoint = decision.endpoints[0]
 
@@ -51,9 +52,9 @@ def admit(state: State, draft: Draft, raw: bytes, headers: Mapping[bytes, bytes]
     state.recorder.intent(draft)
 
 
-def new_draft(*, body_id: str, key: KeySnapshot, now: float) -> Draft:
+def new_draft(*, body_id: str, key: KeySnapshot, now: float, dialect: Dialect) -> Draft:
     """Return the empty draft of a call that arrived `now` (seconds since the epoch)."""
-    return Draft(body=body_id, key=key, started_us=int(now * 1_000_000))
+    return Draft(body=body_id, key=key, started_us=int(now * 1_000_000), dialect=dialect)
 
 
 def answer(state: State, draft: Draft, completion: Completion, *, started: float) -> tuple[bytes, bytes]:
@@ -70,12 +71,9 @@ def answer(state: State, draft: Draft, completion: Completion, *, started: float
         draft.keep_response(message)
     settle(state, draft, completion.usage)
     x_kairosroute = answer_object(draft)
-    data = completion.answer(
-        provider=endpoint.provider,
-        cost_usd=x_kairosroute["provider_cost_usd"],
-        is_byok=False,
-        x_kairosroute=x_kairosroute,
-    )
+    # What is passed through has its usage already.
+    usage = {} if draft.dialect.is_passed_through else usage_object(draft)
+    data = draft.dialect.answer(call, completion, _facts(draft, x_kairosroute, usage))
     return answer_head(draft, x_kairosroute, started), data
 
 
@@ -130,7 +128,7 @@ class Broadcast:
     `feed` and `end` return what goes to the client; `end` settles and records first. After `end` nothing follows.
     """
 
-    __slots__ = ("_draft", "_endpoint", "_kept", "_listener", "_started", "_state", "reader")
+    __slots__ = ("_draft", "_endpoint", "_kept", "_listener", "_started", "_state", "_writer", "reader")
 
     def __init__(self, state: State, draft: Draft, endpoint: Endpoint, reader: StreamReader, *, started: float) -> None:
         call = draft.call
@@ -141,6 +139,7 @@ class Broadcast:
         self.reader = reader
         self._started = started
         self._listener = Listener(call.shape)
+        self._writer = None if draft.dialect.is_passed_through else draft.dialect.writer(call, first_facts(draft))
         self._kept: list[bytes] | None = [] if draft.key.stores_content else None
         draft.first_token_us = round((time.perf_counter() - started) * 1e6)
         state.metrics.streams += 1
@@ -152,11 +151,11 @@ class Broadcast:
         return bool(self.reader.finish_reason) and self.reader.error is None
 
     def hear(self, data: bytes) -> bytes:
-        """Note what is passed on; return it."""
+        """Note what is passed on; return it in the client's dialect."""
         self._listener.feed(data)
         if self._kept is not None:
             self._kept.append(data)
-        return data
+        return data if self._writer is None else self._writer.feed(data)
 
     def feed(self, piece: bytes) -> bytes:
         """Take bytes from the provider; return the events that they complete.
@@ -198,7 +197,7 @@ class Broadcast:
             draft.response_text = b"".join(self._kept).decode("utf-8", "replace")
         settle(state, draft, reader.usage)
         record(state, draft, self._started)
-        return b"" if is_client_gone else b"%b%b%b" % (rest, self._last_words(), sse.DONE)
+        return b"" if is_client_gone else rest + self._last_words()
 
     def _require_sound(self) -> None:
         """Raise what the stream has failed with: nothing after a gap is passed on."""
@@ -211,24 +210,11 @@ class Broadcast:
             )
 
     def _last_words(self) -> bytes:
-        draft, endpoint = self._draft, self._endpoint
+        draft = self._draft
         call = draft.call
         assert call is not None
-        chunk_id, created = f"gen_{draft.body}", draft.started_us // 1_000_000
-        said = b""
-        if draft.error is not None:
-            said = sse.error_event(
-                draft.error, draft.request_id, chunk_id=chunk_id, created=created, model=endpoint.model
-            )
-        return said + sse.usage_event(
-            chunk_id=chunk_id,
-            created=created,
-            model=endpoint.model,
-            provider=endpoint.provider,
-            usage=usage_object(draft),
-            x_kairosroute=answer_object(draft),
-            was_asked_for=call.wants_usage,
-        )
+        writer = self._writer or draft.dialect.writer(call, first_facts(draft))
+        return writer.end(draft.error, _facts(draft, answer_object(draft), usage_object(draft)))
 
 
 def _judged(judge: Callable[[], Signals]) -> Signals:
@@ -306,24 +292,45 @@ def answer_object(draft: Draft) -> dict[str, Any]:
     )
 
 
+def first_facts(draft: Draft) -> Facts:
+    """Return what is known of an answer before it is settled."""
+    endpoint = draft.endpoint
+    assert endpoint is not None
+    return Facts(
+        answer_id=f"gen_{draft.body}",
+        request_id=draft.request_id,
+        created=draft.started_us // 1_000_000,
+        model=endpoint.model,
+        provider=endpoint.provider,
+        is_byok=endpoint.key_source == BYOK,
+    )
+
+
+def _facts(draft: Draft, x_kairosroute: Mapping[str, Any], usage: Mapping[str, Any]) -> Facts:
+    """Return what is known of a settled answer."""
+    endpoint = draft.endpoint
+    assert endpoint is not None
+    return Facts(
+        answer_id=f"gen_{draft.body}",
+        request_id=draft.request_id,
+        created=draft.started_us // 1_000_000,
+        model=endpoint.model,
+        provider=endpoint.provider,
+        cost_usd=x_kairosroute["provider_cost_usd"],
+        is_byok=endpoint.key_source == BYOK,
+        usage=usage,
+        x_kairosroute=x_kairosroute,
+        finish_reason=draft.finish_reason,
+    )
+
+
 def usage_object(draft: Draft) -> dict[str, Any]:
     """Return a settled call's `usage` with its cost."""
-    usage, settled = draft.usage, draft.settlement
+    settled = draft.settlement
     return {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.input_tokens + usage.output_tokens,
-        "prompt_tokens_details": {
-            "cached_tokens": usage.cached_read_tokens,
-            "cache_write_tokens": usage.cache_write_tokens,
-            "audio_tokens": usage.audio_input_tokens,
-        },
-        "completion_tokens_details": {
-            "reasoning_tokens": usage.reasoning_tokens,
-            "audio_tokens": usage.audio_output_tokens,
-        },
+        **shape.usage_body(draft.usage),
         "cost": None if settled.price_state == UNPRICED else receipt.usd(settled.provider_cost_nanousd),
-        "is_byok": False,
+        "is_byok": draft.key_source == BYOK,
     }
 
 

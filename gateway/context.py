@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from gateway.preferences import NO_PREFERENCES, NO_TRACE, Preferences, Trace
+
 
 @dataclass(frozen=True, slots=True)
 class ArmSnapshot:
@@ -79,19 +81,25 @@ class ChatCall:
 
     `raw` is the body as it arrived, without our own options. `body` is its decoded form: decoded when first looked
     into, because a call that is passed through never needs it. `shape` is the part that judges of an answer read:
-    `response_format`, `tools` and `functions` where the call has them.
+    `response_format`, `tools` and `functions` where the call has them. `operation` and `dialect` are the record's
+    columns of these names. `not_applied` names what the client asked for and will not get.
     """
 
     __slots__ = (
         "attribution",
         "body",
+        "dialect",
         "is_stream",
+        "not_applied",
+        "operation",
         "options",
+        "preferences",
         "raw",
         "requested_model",
         "shape",
         "task_source",
         "task_type",
+        "trace",
         "wants_usage",
     )
 
@@ -109,6 +117,11 @@ class ChatCall:
         shape: dict[str, Any] = NOTHING,
         is_plain: bool = False,
         body: Mapping[str, Any] | None = None,
+        operation: str = "chat",
+        dialect: str = "openai",
+        preferences: Preferences = NO_PREFERENCES,
+        trace: Trace = NO_TRACE,
+        not_applied: tuple[str, ...] = (),
     ) -> None:
         self.raw = raw
         self.requested_model = requested_model
@@ -119,6 +132,11 @@ class ChatCall:
         self.attribution = attribution
         self.options = options
         self.shape = shape
+        self.operation = operation
+        self.dialect = dialect
+        self.preferences = preferences
+        self.trace = trace
+        self.not_applied = not_applied
         self.body: Mapping[str, Any] = LazyBody(raw, is_plain=is_plain) if body is None else body
 
 

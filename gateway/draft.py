@@ -14,6 +14,9 @@ from analytics import request_log
 from analytics.request_log import INTERRUPTED, MANAGED, SETTLED, SIMULATED, RequestLog
 from gateway import errors, fragments, receipt
 from gateway.context import NOBODY, ChatCall, KeySnapshot
+from gateway.dialects.openai import OPENAI
+from gateway.dialects.protocol import Dialect
+from gateway.preferences import NO_TRACE
 from gateway.providers.protocol import Endpoint, Usage
 from gateway.routing.decision import Decision
 from gateway.settlement import UNUSED_CALL, Settlement
@@ -32,6 +35,7 @@ class Draft:
         "body",
         "call",
         "decision",
+        "dialect",
         "dropped_params",
         "endpoint",
         "error",
@@ -39,6 +43,7 @@ class Draft:
         "first_token_us",
         "has_intent",
         "identity",
+        "identity_endpoint",
         "is_client_gone",
         "is_recorded",
         "key",
@@ -54,8 +59,9 @@ class Draft:
         "usage",
     )
 
-    def __init__(self, *, body: str, key: KeySnapshot, started_us: int) -> None:
+    def __init__(self, *, body: str, key: KeySnapshot, started_us: int, dialect: Dialect = OPENAI) -> None:
         self.body = body
+        self.dialect = dialect
         self.request_id = f"req_{body}"
         self.key = key
         self.started_us = started_us
@@ -77,13 +83,20 @@ class Draft:
         self.prices: dict[str, int] | None = None
         self.response_text: str | None = None
         self.identity = b""
+        self.identity_endpoint: Endpoint | None = None
 
     @property
     def key_source(self) -> str:
         """Whose key pays the provider: ours (managed), the customer's (byok), or nobody's (simulated)."""
-        if self.key.is_test or (self.endpoint is not None and self.endpoint.is_simulated):
+        endpoint = self.endpoint
+        if self.key.is_test or (endpoint is not None and endpoint.is_simulated):
             return SIMULATED
-        return MANAGED
+        return MANAGED if endpoint is None else endpoint.key_source
+
+    def _is_paid_otherwise(self, endpoint: Endpoint) -> bool:
+        """Return whether a fallback went to another's account than the intent said."""
+        first = self.identity_endpoint
+        return first is None or first.key_source != endpoint.key_source or first.is_simulated != endpoint.is_simulated
 
     def keep_response(self, message: Mapping[str, Any]) -> None:
         """Keep what was answered, for a workspace that opted in."""
@@ -110,6 +123,8 @@ class Draft:
             is_test=int(key.is_test),
             is_simulated=int(endpoint.is_simulated),
             started_us=self.started_us,
+            operation=call.operation,
+            dialect=call.dialect,
             is_stream=int(call.is_stream),
             state=INTERRUPTED,
             error_class="Interrupted",
@@ -125,6 +140,11 @@ class Draft:
             experiment_id=decision.experiment_id,
             experiment_arm=decision.experiment_arm,
             tags=who.tags,
+            trace_id=call.trace.trace_id,
+            parent_span_id=call.trace.parent_span_id,
+            client_request_id=call.trace.client_request_id,
+            client_retry_count=call.trace.client_retry_count,
+            credential_id=endpoint.credential_id,
         )
 
     def finish(self, *, latency_us: int) -> RequestLog:
@@ -132,6 +152,7 @@ class Draft:
         key, call, decision, endpoint, error = self.key, self.call, self.decision, self.endpoint, self.error
         usage, settlement, signals = self.usage, self.settlement, self.signals
         who = NOBODY if call is None else call.attribution
+        trace = NO_TRACE if call is None else call.trace
         return RequestLog(
             request_id=self.request_id,
             organization_id=key.organization_id,
@@ -146,6 +167,8 @@ class Draft:
             is_test=1 if key.is_test else 0,
             is_simulated=1 if endpoint is not None and endpoint.is_simulated else 0,
             started_us=self.started_us,
+            operation="chat" if call is None else call.operation,
+            dialect=self.dialect.name if call is None else call.dialect,
             is_stream=1 if call is not None and call.is_stream else 0,
             state=SETTLED,
             http_status=200 if error is None else error.http_status,
@@ -195,9 +218,21 @@ class Draft:
             is_tool_call_valid=signals.is_tool_call_valid,
             output_characters=signals.output_characters,
             tags=who.tags,
-            receipt=receipt.parts(
-                decision=decision, attempts=self.attempts, dropped_params=self.dropped_params, prices=self.prices
-            ),
+            receipt=self._receipt_parts(),
+            trace_id=trace.trace_id,
+            parent_span_id=trace.parent_span_id,
+            client_request_id=trace.client_request_id,
+            client_retry_count=trace.client_retry_count,
+            credential_id="" if endpoint is None else endpoint.credential_id,
+        )
+
+    def _receipt_parts(self) -> str:
+        return receipt.parts(
+            decision=self.decision,
+            attempts=self.attempts,
+            dropped_params=self.dropped_params,
+            prices=self.prices,
+            not_applied=() if self.call is None else self.call.not_applied,
         )
 
     def intent_line(self) -> bytes:
@@ -206,6 +241,7 @@ class Draft:
         assert call is not None
         assert decision is not None
         endpoint = decision.endpoints[0]
+        self.identity_endpoint = endpoint
         self.identity = fragments.identity(
             self.key,
             call,
@@ -221,12 +257,20 @@ class Draft:
             fragments.NOTHING_YET,
             fragments.EMPTY if not call.attribution.tags else request_log.fragment(call.attribution.tags),
             fragments.EMPTY_RECEIPT,
+            fragments.context(call, endpoint.credential_id),
         )
 
     def record_line(self, *, latency_us: int) -> bytes:
         """Return `finish(latency_us)` encoded, in a quarter of the time where the call went its usual way."""
         call, decision, endpoint = self.call, self.decision, self.endpoint
-        if not self.identity or call is None or decision is None or endpoint is None or self.error is not None:
+        if (
+            not self.identity
+            or call is None
+            or decision is None
+            or endpoint is None
+            or self.error is not None
+            or (endpoint is not self.identity_endpoint and self._is_paid_otherwise(endpoint))
+        ):
             return request_log.encode(self.finish(latency_us=latency_us))
         usage, settled, signals = self.usage, self.settlement, self.signals
         attempts = self.attempts
@@ -267,8 +311,7 @@ class Draft:
                 signals.is_tool_call_valid,
                 signals.output_characters,
                 call.attribution.tags,
-                receipt.parts(
-                    decision=decision, attempts=attempts, dropped_params=self.dropped_params, prices=self.prices
-                ),
+                self._receipt_parts(),
             ),
+            fragments.context(call, endpoint.credential_id),
         )

@@ -15,10 +15,11 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from gateway import asgi
+from gateway.dialects.openai import OPENAI, OPENROUTER
 from gateway.draft import Draft
 from gateway.lane import LaneCall
 
-_PATHS = frozenset({b"/v1/chat/completions", b"/api/v1/chat/completions"})
+_DIALECTS = {b"/v1/chat/completions": OPENAI, b"/api/v1/chat/completions": OPENROUTER}
 # Longer bodies are read with backpressure, the ASGI way.
 _MAX_BODY = 1024 * 1024
 # A head that goes on in further pieces of the network may grow this much; nobody has been authenticated by then.
@@ -93,7 +94,7 @@ class ExpressProtocol(HttpToolsProtocol):
             return
         self._is_in_head = False
         if (
-            self.url in _PATHS
+            self.url in _DIALECTS
             and self.parser.get_method() == b"POST"
             and not self.expect_100_continue
             and self._is_idle()
@@ -128,7 +129,7 @@ class ExpressProtocol(HttpToolsProtocol):
         body = parts[0] if len(parts) == 1 else b"".join(parts)
         state = asgi.application.state
         if state is not None:
-            call = LaneCall(self, state, keeps_alive=self._keeps_alive())
+            call = LaneCall(self, state, _DIALECTS[self.url], keeps_alive=self._keeps_alive())
             if call.enter(body):
                 self._call = call
                 return

@@ -10,6 +10,7 @@ from functools import lru_cache
 from analytics import request_log
 from analytics.request_log import RequestLog
 from gateway.context import NOBODY, ChatCall, KeySnapshot
+from gateway.preferences import NO_TRACE
 from gateway.providers.protocol import Endpoint
 from gateway.routing.decision import Decision
 
@@ -34,6 +35,7 @@ NOTHING_YET = _defaults("attempts", "output_characters")
 _NOBODY_FRAGMENT = request_log.fragment("", "", "", "", "")
 EMPTY = b"{}"
 EMPTY_RECEIPT = b'"{}"'
+_NO_CONTEXT = _defaults("trace_id", "credential_id")
 
 
 def identity(
@@ -41,7 +43,7 @@ def identity(
 ) -> bytes:
     """Return the fields from `request_id` to `is_stream`: the same in a call's intent and its record."""
     who = call.attribution
-    return b'"%b",%b,%b,"%b",%d,%d,%d,"chat","openai",%d' % (
+    return b'"%b",%b,%b,"%b",%d,%d,%d,"%b","%b",%d' % (
         request_id.encode(),
         _owner(key.organization_id, key.workspace_id, key.api_key_id),
         _NOBODY_FRAGMENT
@@ -51,6 +53,8 @@ def identity(
         key.is_test,
         is_simulated,
         started_us,
+        call.operation.encode(),
+        call.dialect.encode(),
         call.is_stream,
     )
 
@@ -63,6 +67,16 @@ def _owner(organization_id: str, workspace_id: str, api_key_id: str) -> bytes:
 @lru_cache(maxsize=256)
 def succeeded(finish_reason: str, native_finish_reason: str) -> bytes:
     return request_log.fragment(request_log.SETTLED, 200, "", finish_reason, native_finish_reason, 0)
+
+
+def context(call: ChatCall, credential_id: str) -> bytes:
+    """Return the fields from `trace_id` on."""
+    trace = call.trace
+    if trace is NO_TRACE and not credential_id:
+        return _NO_CONTEXT
+    return request_log.fragment(
+        trace.trace_id, trace.parent_span_id, trace.client_request_id, trace.client_retry_count, credential_id
+    )
 
 
 def decided(call: ChatCall, decision: Decision, endpoint: Endpoint) -> bytes:

@@ -111,11 +111,11 @@ async def send_json(
     await request.send({"type": "http.response.body", "body": body})
 
 
-async def send_error(request: Request, error: errors.GatewayError) -> None:
-    """Answer with the error's documented shape; nothing when an answer has begun."""
+async def send_error(request: Request, error: errors.GatewayError, body: bytes) -> None:
+    """Answer with an error whose JSON is `body`; nothing when an answer has begun."""
     if request.has_answered:
         return
-    await send_json(request, error.body(request.request_id), error.headers(), status=error.http_status)
+    await send_json(request, body, error.headers(), status=error.http_status)
 
 
 async def send_answer(request: Request, body: bytes, head: bytes) -> None:

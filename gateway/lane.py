@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from gateway import authentication, chat, dispatch, errors, identifiers
+from gateway.dialects.protocol import Dialect
 from gateway.draft import Draft
 from gateway.http import JSON_HEAD, SSE_HEAD
 from gateway.providers.protocol import Endpoint, StreamReader
@@ -56,6 +57,7 @@ class LaneCall:
         "_broadcast",
         "_client",
         "_connection",
+        "_dialect",
         "_draft",
         "_endpoint",
         "_is_client_gone",
@@ -68,8 +70,9 @@ class LaneCall:
         "keeps_alive",
     )
 
-    def __init__(self, client: Client, state: State, *, keeps_alive: bool) -> None:
+    def __init__(self, client: Client, state: State, dialect: Dialect, *, keeps_alive: bool) -> None:
         self._client = client
+        self._dialect = dialect
         self._state = state
         self.keeps_alive = keeps_alive
         self._broadcast: chat.Broadcast | None = None
@@ -89,7 +92,9 @@ class LaneCall:
             if key is None or key.stores_content:
                 return False
             authentication.require_usable(key, scope="chat", now=now)
-            draft = chat.new_draft(body_id=identifiers.new_body(int(now * 1000)), key=key, now=now)
+            draft = chat.new_draft(
+                body_id=identifiers.new_body(int(now * 1000)), key=key, now=now, dialect=self._dialect
+            )
             endpoint = self._endpoint_of(draft, body, headers)
             if endpoint is None:
                 return False
@@ -327,7 +332,7 @@ class LaneCall:
         self._say(error)
 
     def _say(self, error: errors.GatewayError) -> None:
-        data = error.body(self._draft.request_id)
+        data = self._dialect.error(error, self._draft.request_id)
         lines = b"".join(b"%b: %b\r\n" % pair for pair in error.headers())
         self._client.transport.write(
             b"%b%b%bx-request-id: %b\r\ncontent-length: %d\r\n\r\n%b"

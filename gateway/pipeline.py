@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from gateway import authentication, chat, dispatch, errors
 from gateway.context import KeySnapshot
+from gateway.dialects.protocol import Dialect
 from gateway.draft import Draft
 from gateway.http import ClientGone, Request, end_stream, send_answer, send_piece, start_stream
 from gateway.state import State
@@ -34,7 +35,7 @@ async def authenticate(state: State, request: Request, *, scope: str) -> KeySnap
     return authentication.require_usable(key, scope=scope, now=request.now)
 
 
-async def serve_chat(state: State, request: Request) -> None:
+async def serve_chat(state: State, request: Request, dialect: Dialect) -> None:
     """Serve one chat call."""
     started = time.perf_counter()
     state.metrics.in_flight += 1
@@ -44,7 +45,7 @@ async def serve_chat(state: State, request: Request) -> None:
             if draft is None:
                 key = await authenticate(state, request, scope="chat")
                 raw = await request.read(state.max_request_bytes)
-                draft = chat.new_draft(body_id=request.body_id, key=key, now=request.now)
+                draft = chat.new_draft(body_id=request.body_id, key=key, now=request.now, dialect=dialect)
                 chat.admit(state, draft, raw, request.headers)
             else:
                 request.body_id = draft.body

@@ -74,6 +74,7 @@ def parts(
     attempts: Sequence[dict[str, Any]],
     dropped_params: Sequence[str],
     prices: dict[str, int] | None,
+    not_applied: Sequence[str] = (),
 ) -> str:
     """Return the receipt's parts that are no columns of their own, as the JSON text that the record keeps."""
     found: dict[str, Any] = {"attempts": attempts}
@@ -90,7 +91,9 @@ def parts(
         if len(decision.endpoints) > 1:
             found["fallback_chain"] = decision.fallback_chain
     if decision is not None and decision.ignored_suffix:
-        found["not_applied"] = [f"model suffix :{decision.ignored_suffix}"]
+        not_applied = (f"model suffix :{decision.ignored_suffix}", *not_applied)
+    if not_applied:
+        found["not_applied"] = not_applied
     if dropped_params:
         found["dropped_params"] = dropped_params
     if prices is not None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
-
-from gateway import errors
 
 DONE = b"data: [DONE]\n\n"
 
@@ -19,8 +18,8 @@ def usage_event(
     created: int,
     model: str,
     provider: str,
-    usage: dict[str, Any],
-    x_kairosroute: dict[str, Any],
+    usage: Mapping[str, Any],
+    x_kairosroute: Mapping[str, Any],
     was_asked_for: bool,
 ) -> bytes:
     """Return the last chunk: the usage with its cost, and the receipt in short.
@@ -43,9 +42,9 @@ def usage_event(
     )
 
 
-def error_event(error: errors.GatewayError, request_id: str, *, chunk_id: str, created: int, model: str) -> bytes:
+def error_event(body: bytes, *, chunk_id: str, created: int, model: str) -> bytes:
     """Return the chunk that ends a broken stream: `finish_reason` "error" and a top-level `error`, at which SDKs
-    raise."""
+    raise. `body` is the JSON that a whole answer would have been."""
     return b"data: %b\n\n" % orjson.dumps(
         {
             "id": chunk_id,
@@ -54,6 +53,6 @@ def error_event(error: errors.GatewayError, request_id: str, *, chunk_id: str, c
             "model": model,
             "system_fingerprint": "",
             "choices": [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": "error"}],
-            "error": orjson.loads(error.body(request_id))["error"],
+            "error": orjson.loads(body)["error"],
         }
     )

@@ -18,7 +18,7 @@ from gateway import chat, dispatch, errors, identifiers, settlement, signals, si
 from gateway.catalog.models import Catalog, Model
 from gateway.catalog.prices import PriceBook
 from gateway.context import ChatCall, KeySnapshot
-from gateway.dialects import openai
+from gateway.dialects import chat_body
 from gateway.draft import Draft
 from gateway.listener import Listener
 from gateway.providers import registry, simulator
@@ -63,7 +63,7 @@ class Traffic:
         """
         body = identifiers.new_body(int(planned.at * 1000))
         draft = Draft(body=body, key=key, started_us=int(planned.at * 1_000_000))
-        draft.call = call = openai.parse_chat(orjson.dumps(planned.body), {}, is_test=True)
+        draft.call = call = chat_body.parse_chat(orjson.dumps(planned.body), {}, is_test=True)
         draft.decision = self._router.decide(call, key, call_id=body)
         draft.endpoint = endpoint = draft.decision.endpoints[0]
         self._writer.intent(draft.request_id, request_log.encode(draft.intent()))

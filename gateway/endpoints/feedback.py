@@ -8,6 +8,7 @@ import orjson
 
 from analytics import events
 from gateway import errors, identifiers, pipeline
+from gateway.dialects.protocol import Dialect
 from gateway.http import Request, send_json
 from gateway.state import State
 
@@ -15,7 +16,7 @@ _MAX_BYTES = 64 * 1024
 _MAX_COMMENT = 4000
 
 
-async def handle(state: State, request: Request) -> None:
+async def handle(state: State, request: Request, dialect: Dialect) -> None:
     """Take a verdict on `request_id`, `session` or `agent_run`: `value` is a boolean, a number or a category's name."""
     key = await pipeline.authenticate(state, request, scope="feedback")
     body = _load(await request.read(_MAX_BYTES))

@@ -6,18 +6,19 @@ from urllib.parse import unquote
 
 from gateway import errors, pipeline
 from gateway.catalog import listing
+from gateway.dialects.protocol import Dialect
 from gateway.http import Request, send_json
 from gateway.state import State
 
 
-async def list_models(state: State, request: Request) -> None:
+async def list_models(state: State, request: Request, dialect: Dialect) -> None:
     """Answer the models that this key can reach: all of them for a test key, those of configured providers else."""
     key = await pipeline.authenticate(state, request, scope="models")
     providers = None if key.is_test else state.registry.names()
     await send_json(request, listing.openai_list(state.catalog, state.book, at=request.now, providers=providers))
 
 
-async def get_model(state: State, request: Request) -> None:
+async def get_model(state: State, request: Request, dialect: Dialect) -> None:
     """Answer one model by any of its names."""
     await pipeline.authenticate(state, request, scope="models")
     name = unquote(request.path.partition("/models/")[2])

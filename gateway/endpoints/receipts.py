@@ -8,11 +8,12 @@ import orjson
 
 from analytics.request_log import RequestLog
 from gateway import errors, identifiers, pipeline, receipt
+from gateway.dialects.protocol import Dialect
 from gateway.http import Request, send_json
 from gateway.state import State
 
 
-async def handle(state: State, request: Request) -> None:
+async def handle(state: State, request: Request, dialect: Dialect) -> None:
     """Answer the receipt: from memory when this process served the call lately, else from the log store."""
     key = await pipeline.authenticate(state, request, scope="receipts")
     wanted = identifiers.request_id(request.path.rpartition("/")[2])

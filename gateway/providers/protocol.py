@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import msgspec
 import orjson
 
+from analytics.request_log import MANAGED
+
 
 class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Tokens by class as the provider reported them. `input_tokens` includes the cached ones, `output_tokens` the
@@ -45,6 +47,8 @@ class Endpoint:
     base_url: str
     api_key: str = field(repr=False, default="")
     is_simulated: bool = False
+    key_source: str = MANAGED  # whose key: managed is the operator's, byok the customer's
+    credential_id: str = ""  # which of the customer's
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True, gc=False):

@@ -10,7 +10,7 @@ import pytest
 from analytics import request_log
 from gateway import errors
 from gateway.context import KeySnapshot
-from gateway.dialects import openai
+from gateway.dialects import chat_body
 from gateway.draft import Draft
 from gateway.providers.protocol import Endpoint, Usage
 from gateway.routing.decision import Candidate, Decision
@@ -36,7 +36,7 @@ ENDPOINT = Endpoint("openai/gpt-5.4", "openai", "gpt-5.4", "openai_chat", "http:
 def make_draft(**body: Any) -> Draft:
     draft = Draft(body="0" * 26, key=KEY, started_us=1_795_000_000_000_000)
     asked = {"model": "gpt-5.4", "messages": [{"role": "user", "content": "hi"}], **body}
-    draft.call = openai.parse_chat(orjson.dumps(asked), {}, is_test=False)
+    draft.call = chat_body.parse_chat(orjson.dumps(asked), {}, is_test=False)
     draft.decision = Decision((ENDPOINT,), "pinned", True, (Candidate("openai/gpt-5.4", "openai"),))
     draft.endpoint = ENDPOINT
     return draft

@@ -8,14 +8,14 @@ import orjson
 import pytest
 
 from gateway import errors
-from gateway.dialects import openai
+from gateway.dialects import chat_body
 
 HELLO = [{"role": "user", "content": "hello"}]
 
 
 def parse(body: Any, headers: dict[bytes, bytes] | None = None, *, is_test: bool = False) -> Any:
     raw = body if isinstance(body, bytes) else orjson.dumps(body)
-    return openai.parse_chat(raw, headers or {}, is_test=is_test)
+    return chat_body.parse_chat(raw, headers or {}, is_test=is_test)
 
 
 def test_a_plain_call_keeps_its_bytes() -> None:
