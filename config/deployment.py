@@ -25,6 +25,7 @@ class Deployment:
     database: dict[str, Any]
     cache: dict[str, Any]
     broker_url: str
+    redis_url: str  # what gateways share over Redis; empty: there is one process, and it keeps everything itself
     broker_options: dict[str, Any]
     clickhouse_dsn: str
     clickhouse_is_embedded: bool
@@ -66,6 +67,7 @@ def embedded() -> Deployment:
         },
         cache={"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
         broker_url="memory://localhost/",
+        redis_url="",
         broker_options={"polling_interval": 0.05},
         clickhouse_dsn=env.text("CLICKHOUSE_URL", f"chdb://{data_dir / 'clickhouse'}"),
         clickhouse_is_embedded=True,
@@ -88,6 +90,7 @@ def full() -> Deployment:
             "KEY_PREFIX": "kairosroute",
         },
         broker_url=env.text("REDIS_URL"),
+        redis_url=env.text("REDIS_URL"),
         broker_options={"visibility_timeout": 600},
         clickhouse_dsn=env.text("CLICKHOUSE_URL"),
         clickhouse_is_embedded=False,

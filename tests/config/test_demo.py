@@ -21,6 +21,7 @@ from gateway.catalog import loader
 from gateway.catalog.models import Catalog
 from gateway.catalog.prices import PriceBook
 from gateway.context import ArmSnapshot, ExperimentSnapshot, KeySnapshot, PolicySnapshot
+from tests.factories.calls import make_key
 
 MONDAY_NOON = 1_763_985_600.0  # 2025-11-24 12:00 UTC
 DAY_S = 24 * 3600
@@ -70,19 +71,8 @@ def prices(tmp_path_factory: pytest.TempPathFactory) -> tuple[Catalog, PriceBook
     return catalog, book
 
 
-def make_key(extraction_model: str, *experiments: ExperimentSnapshot) -> KeySnapshot:
-    return KeySnapshot(
-        api_key_id="key_1",
-        organization_id="org_1",
-        workspace_id="ws_1",
-        name="agent",
-        is_test=False,
-        scopes=frozenset(),
-        expires_at=None,
-        revoked_at=None,
-        stores_content=False,
-        content_cap_bytes=0,
-        content_retention_days=0,
+def key_of(extraction_model: str, *experiments: ExperimentSnapshot) -> KeySnapshot:
+    return make_key(
         policy=PolicySnapshot(
             "pol_1", "openai/gpt-5.4-mini", {"extraction": extraction_model}, baseline_model="openai/gpt-5.5"
         ),
@@ -111,7 +101,7 @@ def day(
     prices: tuple[Catalog, PriceBook], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[list[plan.PlannedCall], list[RequestLog], list[FeedbackEvent]]:
     calls = calls_of_day(MONDAY_NOON)
-    return calls, *record(prices, tmp_path_factory.mktemp("spool"), make_key("openai/gpt-5.4-nano"), calls)
+    return calls, *record(prices, tmp_path_factory.mktemp("spool"), key_of("openai/gpt-5.4-nano"), calls)
 
 
 Day = tuple[list[plan.PlannedCall], list[RequestLog], list[FeedbackEvent]]
@@ -172,7 +162,7 @@ def test_a_weak_model_breaks_its_schema_more_often_than_a_strong_one(
     calls = [call for call in calls_of_day(MONDAY_NOON, calls_per_day=3000) if call.task == "extraction"]
     rates = []
     for model in ("openai/gpt-5.4", "openai/gpt-5.4-nano"):
-        records, _ = record(prices, tmp_path / model.rpartition("/")[2], make_key(model), calls)
+        records, _ = record(prices, tmp_path / model.rpartition("/")[2], key_of(model), calls)
         judged = [found for found in records if found.is_schema_valid is not None]
         rates.append(sum(found.is_schema_valid == 0 for found in judged) / len(judged))
 
@@ -197,7 +187,7 @@ def test_an_experiment_splits_whole_sessions(prices: tuple[Catalog, PriceBook], 
         (ArmSnapshot("control", "openai/gpt-5.4", 0.5), ArmSnapshot("treatment", "openai/gpt-5.4-nano", 0.5)),
     )
     calls = [call for call in calls_of_day(MONDAY_NOON) if call.task == "support_reply"]
-    records, _ = record(prices, tmp_path, make_key("openai/gpt-5.4", experiment), calls)
+    records, _ = record(prices, tmp_path, key_of("openai/gpt-5.4", experiment), calls)
     arms: dict[str, set[str]] = {}
     for found in records:
         arms.setdefault(found.session, set()).add(found.experiment_arm)

@@ -9,27 +9,15 @@ import pytest
 
 from analytics import request_log
 from gateway import errors
-from gateway.context import KeySnapshot
 from gateway.dialects import chat_body
 from gateway.draft import Draft
 from gateway.providers.protocol import Endpoint, Usage
 from gateway.routing.decision import Candidate, Decision
 from gateway.settlement import Settlement
 from gateway.signals import Signals
+from tests.factories.calls import make_key
 
-KEY = KeySnapshot(
-    api_key_id="key_1",
-    organization_id="org_1",
-    workspace_id="ws_1",
-    name="k",
-    is_test=False,
-    scopes=frozenset(),
-    expires_at=None,
-    revoked_at=None,
-    stores_content=False,
-    content_cap_bytes=0,
-    content_retention_days=0,
-)
+KEY = make_key()
 ENDPOINT = Endpoint("openai/gpt-5.4", "openai", "gpt-5.4", "openai_chat", "http://x")
 
 

@@ -14,7 +14,7 @@ import pytest
 from analytics.clickhouse.errors import StoreUnavailable
 from analytics.queries import records
 from gateway import chat, express
-from tests.gateway.test_serving_a_call import (
+from tests.gateway.rig import (
     ANSWER,
     ASKED,
     KEY,
@@ -25,7 +25,6 @@ from tests.gateway.test_serving_a_call import (
     ask,
     chunk,
     chunked,
-    has_lane,
     http,
     make_key,
     read_reply,
@@ -33,8 +32,6 @@ from tests.gateway.test_serving_a_call import (
     running,
 )
 from tests.gateway.test_upstream import read_request
-
-__all__ = ["has_lane"]
 
 GOOD = http(200, orjson.dumps(ANSWER))
 

@@ -10,23 +10,12 @@ import pytest
 from gateway import errors
 from gateway.catalog import loader
 from gateway.catalog.models import Catalog, Model
-from gateway.context import ArmSnapshot, Attribution, ChatCall, ExperimentSnapshot, KeySnapshot, PolicySnapshot
+from gateway.context import ArmSnapshot, Attribution, ChatCall, ExperimentSnapshot, PolicySnapshot
 from gateway.providers.protocol import Endpoint
 from gateway.routing.decision import Router
+from tests.factories.calls import make_key
 
-KEY = KeySnapshot(
-    api_key_id="key_1",
-    organization_id="org_1",
-    workspace_id="ws_1",
-    name="k",
-    is_test=False,
-    scopes=frozenset(),
-    expires_at=None,
-    revoked_at=None,
-    stores_content=False,
-    content_cap_bytes=0,
-    content_retention_days=0,
-)
+KEY = make_key()
 
 
 @pytest.fixture(scope="module")
