@@ -15,7 +15,7 @@ from django.db import transaction
 from accounts import audit
 from accounts.models import User, Workspace
 from analytics.models import RouteChange
-from gateway.catalog.models import Catalog
+from gateway.catalog.models import CHAT, Catalog
 from gateway.models import RoutingPolicy
 
 CHEAPEST = "the cheapest capable model"
@@ -187,6 +187,8 @@ def _canonical(place: str, name: str, catalog: Catalog, problems: dict[str, str]
     elif not resolution.models:
         nearest = f" Did you mean {', '.join(resolution.nearest)}?" if resolution.nearest else ""
         problems[place] = f"There is no model “{name[:80]}”.{nearest}"
+    elif resolution.models[0].kind != CHAT:
+        problems[place] = f"“{name[:80]}” is an embedding model: name one that answers chats."
     elif len(resolution.models) == 1 and catalog.resolve(resolution.models[0].id) == resolution:
         return resolution.models[0].id
     return name

@@ -13,7 +13,7 @@ from analytics import events, request_log
 from analytics.spool import Writer
 from gateway import shipping, simulation
 from gateway.catalog import loader
-from gateway.catalog.models import Catalog, Model
+from gateway.catalog.models import CHAT, Catalog, Model
 from gateway.catalog.prices import PriceBook
 from gateway.dispatch import Providers
 from gateway.metrics import Metrics
@@ -114,7 +114,8 @@ def make_router(catalog: Catalog, book: PriceBook, configured: registry.Registry
     return Router(
         catalog=catalog,
         by_price=sorted(
-            (model for model in catalog if model.id in ranks), key=lambda model: (ranks[model.id], model.id)
+            (model for model in catalog.of_kind(CHAT) if model.id in ranks),
+            key=lambda model: (ranks[model.id], model.id),
         ),
         endpoint_of=live,
         simulated_endpoint_of=simulated,

@@ -30,6 +30,7 @@ _CAPABILITIES = {
     "prompt_cache": "prompt_cache",
     "pdf": "files",
     "audio_in": "audio_input",
+    "has_dimensions": "dimensions",
 }
 _PROTOCOLS = {"openai": "openai_chat", "anthropic": "anthropic_messages", "gemini": "gemini"}
 
@@ -52,6 +53,7 @@ _PROVIDERS: dict[str, tuple[str, tuple[str, ...], bool | None, bool | None]] = {
     "cerebras": ("Cerebras", (), None, None),
     "bedrock": ("Amazon Bedrock", ("aws", "amazon-bedrock", "amazon_bedrock"), None, None),
     "azure": ("Azure OpenAI", ("azure-openai", "azure_openai", "azure_ai"), None, None),
+    "voyage": ("Voyage AI", ("voyageai", "voyage-ai", "voyage_ai"), None, None),
 }
 
 # id: (vendor, name) where a provider serves a model that somebody else made, or spells its name in its own way
@@ -77,6 +79,7 @@ _MADE_ELSEWHERE = {
     "azure/gpt-5.4": ("openai", "gpt-5.4"),
     "azure/gpt-6.1-sol": ("openai", "gpt-6.1-sol"),
     "azure/gpt-4o-mini": ("openai", "gpt-4o-mini"),
+    "azure/text-embedding-3-small": ("openai", "text-embedding-3-small"),
 }
 # Names in use that no rule yields. Never a "-latest" name: what it means moves, and the price with it.
 _ALIASES = {
@@ -125,7 +128,7 @@ def _model(fact: Mapping[str, Any]) -> dict[str, Any]:
         upstream: str = fact["upstream"]
         priced_as: str = fact["genai_provider"]
         limits = {"context_tokens": fact["context"], "max_output_tokens": fact["max_output"]}
-        capabilities = [ours for theirs, ours in _CAPABILITIES.items() if fact[theirs]]
+        capabilities = [ours for theirs, ours in _CAPABILITIES.items() if fact.get(theirs)]
         deprecated_on: str | None = fact["deprecation"]
         adapter: str = fact["adapter"]
     except KeyError as error:
@@ -140,9 +143,11 @@ def _model(fact: Mapping[str, Any]) -> dict[str, Any]:
         "vendor": vendor,
         "name": name,
         "display_name": _display_name(name),
+        "kind": fact.get("kind", "chat"),
         "protocol": _protocol(adapter, vendor),
         "priced_as": priced_as,
         **limits,
+        "dimensions": fact.get("dimensions"),
         "capabilities": capabilities,
         "deprecated_on": deprecated_on,
         "added_on": fact.get("added", _SEEN_ON),

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.catalog.models import Catalog, Model
+from gateway.catalog.models import CHAT, EMBEDDING, Catalog, Model
 from gateway.catalog.prices import PriceBook, PriceRow, Rates
 
 _TOKEN_DIGITS: Final = 15  # nano-USD per million tokens are 10^-15 USD per token
@@ -28,7 +28,7 @@ def openai_list(catalog: Catalog, book: PriceBook, *, at: float, providers: Coll
     models = [model for model in catalog if providers is None or model.provider in providers]
     entries = [entry(model, book.row(model.id, at)) for model in models]
     if entries:
-        entries.insert(0, _auto_entry(models))
+        entries.insert(0, _auto_entry([model for model in models if model.kind == CHAT] or models))
     return orjson.dumps({"object": "list", "data": entries})
 
 
@@ -43,6 +43,7 @@ def entry(model: Model, row: PriceRow | None) -> dict[str, Any]:
     inputs += ["image"] if "images" in model.capabilities else []
     inputs += ["file"] if "files" in model.capabilities else []
     inputs += ["audio"] if "audio_input" in model.capabilities else []
+    output = "text" if model.kind == CHAT else "embeddings"
     return {
         "id": model.id,
         "object": "model",
@@ -53,9 +54,9 @@ def entry(model: Model, row: PriceRow | None) -> dict[str, Any]:
         "provider": model.provider,
         "context_length": model.context_tokens,
         "architecture": {
-            "modality": f"{'+'.join(inputs)}->text",
+            "modality": f"{'+'.join(inputs)}->{output}",
             "input_modalities": inputs,
-            "output_modalities": ["text"],
+            "output_modalities": [output],
             "tokenizer": "Other",
             "instruct_type": None,
         },
@@ -73,6 +74,8 @@ def entry(model: Model, row: PriceRow | None) -> dict[str, Any]:
 
 def supported_parameters(model: Model) -> tuple[str, ...]:
     """Return the request parameters that the model heeds, in OpenRouter's words, sorted."""
+    if model.kind == EMBEDDING:
+        return ("dimensions", "encoding_format") if "dimensions" in model.capabilities else ("encoding_format",)
     parameters = {"max_tokens", "max_completion_tokens", "stop", "stream"}
     is_openai = model.provider in {"openai", "azure"}
     # OpenAI's reasoning models refuse sampling parameters.

@@ -9,11 +9,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from gateway.catalog import names
+
+CHAT: Final = "chat"
+EMBEDDING: Final = "embedding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +44,12 @@ class Model:
     priced_as: str  # the provider's id in genai-prices
     context_tokens: int | None
     max_output_tokens: int | None
-    capabilities: frozenset[str]  # tools, images, json_schema, reasoning, prompt_cache, files, audio_input
+    capabilities: frozenset[str]  # tools, images, json_schema, reasoning, prompt_cache, files, audio_input, dimensions
     deprecated_on: str | None  # ISO date
     added_on: str  # ISO date: when it came into this catalog
     aliases: tuple[str, ...]
+    kind: str = CHAT  # or embedding
+    dimensions: int | None = None  # numbers of a vector where the call asks for nothing else; None for chat models
 
     @property
     def family(self) -> str:
@@ -106,6 +111,10 @@ class Catalog:
 
     def __len__(self) -> int:
         return len(self.models)
+
+    def of_kind(self, kind: str) -> tuple[Model, ...]:
+        """Return the models of one kind: `CHAT` or `EMBEDDING`."""
+        return tuple(model for model in self if model.kind == kind)
 
     def get(self, model_id: str) -> Model | None:
         """Return the model of exactly this id."""

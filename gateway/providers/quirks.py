@@ -204,6 +204,13 @@ META = Quirks(
     max_tokens_name="max_completion_tokens",
     dropped=_PLATFORM_STRICT,
 )
+VOYAGE = Quirks(
+    provider="voyage",
+    title="Voyage AI",
+    genai_provider="voyageai",
+    base_url="https://api.voyageai.com/v1",
+    aliases=("voyageai",),
+)
 OPENROUTER = Quirks(
     provider="openrouter",
     title="OpenRouter",
@@ -245,6 +252,7 @@ TABLE: tuple[Quirks, ...] = (
     ZAI,
     MINIMAX,
     META,
+    VOYAGE,
     OPENROUTER,
     SIMULATOR,
 )

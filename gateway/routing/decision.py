@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from analytics import assignment
 from gateway import errors
-from gateway.catalog.models import Catalog, Model, Resolution
+from gateway.catalog.models import CHAT, Catalog, Model, Resolution
 from gateway.context import ChatCall, ExperimentSnapshot, KeySnapshot
 from gateway.providers.protocol import Endpoint
 
@@ -85,7 +85,7 @@ class Router:
         Raises:
             errors.ModelNotFound: no such model; the message names the nearest.
             errors.NoProvider: the model is known, but no provider that serves it is configured.
-            errors.InvalidRequest: `auto` found no model that can do what the call needs.
+            errors.InvalidRequest: the model does not chat.
         """
         name = call.requested_model
         pinned = self._pinned.get((name, key.is_test))
@@ -102,6 +102,8 @@ class Router:
     def _pin(self, name: str, resolution: Resolution, *, is_test: bool) -> Decision:
         endpoint_of = self._simulated_endpoint_of if is_test else self._endpoint_of
         if resolution.models:
+            if resolution.models[0].kind != CHAT:
+                raise _no_chat_model(resolution.models[0])
             endpoints, candidates = _reachable(resolution.models, endpoint_of)
             if not endpoints:
                 raise _not_configured(resolution.models)
@@ -212,6 +214,14 @@ def _not_found(name: str, resolution: Resolution) -> errors.ModelNotFound:
     nearest = f" Did you mean {', '.join(resolution.nearest)}?" if resolution.nearest else ""
     return errors.ModelNotFound(
         f"There is no model `{name[:100]}`.{nearest} `GET /v1/models` lists them.", param="model"
+    )
+
+
+def _no_chat_model(model: Model) -> errors.InvalidRequest:
+    return errors.InvalidRequest(
+        f"`{model.id}` is an embedding model: send its texts to /v1/embeddings, or name a chat model.",
+        param="model",
+        code="model_kind",
     )
 
 

@@ -11,6 +11,7 @@ from accounts import access, roles
 from accounts.models import Organization
 from analytics import experiments
 from gateway import policies
+from gateway.catalog.models import CHAT
 from gateway.views import routing
 from gateway.views.forms import ExperimentForm
 
@@ -56,5 +57,9 @@ def new(request: access.MemberRequest, organization: Organization) -> HttpRespon
 
 
 def _page(request: access.MemberRequest, form: ExperimentForm, *, status: int = 200) -> HttpResponse:
-    context = {"form": form, "models": sorted(routing.catalog().models), "task_types": routing.TASK_TYPES}
+    context = {
+        "form": form,
+        "models": sorted(model.id for model in routing.catalog().of_kind(CHAT)),
+        "task_types": routing.TASK_TYPES,
+    }
     return render(request, "gateway/experiment_new.html", context, status=status)

@@ -17,7 +17,7 @@ from accounts.models import Organization, Workspace
 from analytics.models import Experiment
 from gateway import policies
 from gateway.catalog import loader
-from gateway.catalog.models import Catalog
+from gateway.catalog.models import CHAT, Catalog
 from gateway.models import RoutingPolicy
 from gateway.views.forms import PolicyForm
 
@@ -124,7 +124,7 @@ def _page(
         ],
         "can_manage": roles.grants(request.membership.role, roles.MANAGE_ROUTING),
         "cheapest": policies.CHEAPEST,
-        "models": sorted(catalog().models),
+        "models": sorted(model.id for model in catalog().of_kind(CHAT)),
         "task_types": TASK_TYPES,
         "has_providers": bool(settings.PROVIDER_SETTINGS),
     }

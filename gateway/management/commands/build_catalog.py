@@ -1,4 +1,4 @@
-"""Write `gateway/catalog/data/models.json` from a file of model facts."""
+"""Write `gateway/catalog/data/models.json` from a file of facts about chat models and from `catalog.embeddings`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from gateway.catalog import curation, loader
+from gateway.catalog import curation, embeddings, loader
 
 
 class Command(BaseCommand):
@@ -23,7 +23,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, source: Path, target: Path, check: bool, **options: Any) -> None:
         try:
             facts = json.loads(source.read_text(encoding="utf-8"))
-            document = curation.slim(facts)
+            document = curation.slim([*facts, *embeddings.FACTS] if isinstance(facts, list) else facts)
         except OSError as error:
             raise CommandError(f"Cannot read {source}: {error.strerror}.") from error
         except ValueError as error:

@@ -25,7 +25,7 @@ from analytics import request_log, spool
 from analytics.request_log import RequestLog
 from gateway import settlement
 from gateway.catalog import loader
-from gateway.catalog.models import Catalog, Model
+from gateway.catalog.models import CHAT, Catalog, Model
 from gateway.catalog.prices import STANDARD, PriceBook, PriceRow
 from gateway.providers.protocol import Usage
 
@@ -110,8 +110,16 @@ def cases(catalog: Catalog, book: PriceBook) -> Iterator[Case]:
         rows = [row for row in book.rows if row.model == model.id]
         for tier in (STANDARD, "default", _UNKNOWN_TIER, *sorted(book.service_tiers(model.id))):
             for at in _instants(rows):
-                for usage in (*_SHAPES, *_tier_shapes(rows)):
+                for usage in _usages(model, rows):
                     yield Case("generated", model, usage, at, tier)
+
+
+def _usages(model: Model, rows: Iterable[PriceRow]) -> Iterator[Usage]:
+    usages = (*_SHAPES, *_tier_shapes(rows))
+    if model.kind == CHAT:
+        yield from usages
+    else:  # texts in, no tokens out
+        yield from (Usage(input_tokens=usage.input_tokens) for usage in usages)
 
 
 def _instants(rows: Iterable[PriceRow]) -> list[float]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from gateway.catalog import curation, loader
+from gateway.catalog import curation, embeddings, loader
 from gateway.catalog.models import Catalog
 
 _FACTS: dict[str, Any] = {
@@ -47,10 +47,12 @@ def test_a_fact_becomes_a_slim_entry_without_prices() -> None:
         "vendor": "openai",
         "name": "gpt-9.1-mini",
         "display_name": "GPT-9.1 Mini",
+        "kind": "chat",
         "protocol": "openai_chat",
         "priced_as": "openai",
         "context_tokens": 1000,
         "max_output_tokens": 100,
+        "dimensions": None,
         "capabilities": ["tools", "json_schema"],
         "deprecated_on": "2027-01-02",
         "added_on": "2026-11-20",
@@ -80,7 +82,8 @@ def test_claude_at_bedrock_speaks_the_protocol_of_anthropic(catalog: Catalog) ->
 
 def test_the_committed_catalog_is_complete_and_says_where_it_comes_from() -> None:
     document = json.loads(loader.CATALOG_PATH.read_text(encoding="utf-8"))
-    assert len(document["models"]) == 66
+    assert [model["kind"] for model in document["models"]].count("chat") == 66
+    assert len(document["models"]) == 66 + len(embeddings.FACTS)
     assert any("LiteLLM" in source and "MIT" in source for source in document["sources"])
     assert {model["provider"] for model in document["models"]} == set(document["providers"])
     for model in document["models"]:
@@ -92,7 +95,7 @@ def test_the_command_writes_and_checks_the_catalog(tmp_path: Path, capsys: pytes
     source, target = tmp_path / "facts.json", tmp_path / "models.json"
     source.write_text(json.dumps([facts()]))
     call_command("build_catalog", source=source, target=target)
-    assert "Wrote 1 models" in capsys.readouterr().out
+    assert f"Wrote {1 + len(embeddings.FACTS)} models" in capsys.readouterr().out
     call_command("build_catalog", source=source, target=target, check=True)
     source.write_text(json.dumps([facts(context=2000)]))
     with pytest.raises(CommandError, match="out of date"):

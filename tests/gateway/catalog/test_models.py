@@ -8,6 +8,7 @@ import pytest
 
 from gateway.catalog import models, names
 from gateway.catalog.models import Catalog, Model, Provider
+from gateway.catalog.prices import PriceBook
 
 
 def ids(catalog: Catalog, name: str) -> list[str]:
@@ -40,8 +41,8 @@ def make_catalog(*made: Model, ranks: dict[str, int] | None = None) -> Catalog:
     return Catalog(providers=providers, models=made, cost_ranks=ranks)
 
 
-def test_the_catalog_has_66_models_and_every_id_is_its_own_name(catalog: Catalog) -> None:
-    assert len(catalog) == 66
+def test_the_catalog_has_66_chat_models_and_every_id_is_its_own_name(catalog: Catalog) -> None:
+    assert len(catalog.of_kind("chat")) == 66
     assert all(ids(catalog, model.id) == [model.id] for model in catalog)
 
 
@@ -244,3 +245,23 @@ def test_a_document_comes_back_as_the_catalog_it_describes() -> None:
     catalog = models.from_document(document)
     assert ids(catalog, "l/uno") == ids(catalog, "one-v1") == ids(catalog, "@lab/one") == ["lab/one"]
     assert catalog.models["lab/one"].capabilities == {"tools"}
+
+
+@pytest.mark.parametrize(
+    ("name", "model_id"),
+    [
+        ("text-embedding-3-large", "openai/text-embedding-3-large"),
+        ("mistral/mistral-embed", "mistralai/mistral-embed"),
+        ("cohere/embed-v4.0", "cohere/embed-v4.0"),
+        ("voyageai/voyage-4", "voyage/voyage-4"),
+        ("gemini-embedding-001", "google/gemini-embedding-001"),
+    ],
+)
+def test_embedding_models_have_a_kind_a_price_and_all_spellings(
+    catalog: Catalog, book: PriceBook, name: str, model_id: str
+) -> None:
+    model = catalog.resolve(name).models[0]
+    assert (model.id, model.kind) == (model_id, "embedding")
+    row = book.row(model.id, 1_795_000_000)
+    assert row is not None
+    assert row.rates.input > 0

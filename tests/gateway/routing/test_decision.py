@@ -158,3 +158,8 @@ class TestExperiments:
     def test_another_task_is_no_part_of_it(self, catalog: Catalog) -> None:
         key = replace(KEY, experiments=(replace(self.EXPERIMENT, task_type="extraction"),))
         assert router(catalog, "openai").decide(call("auto"), key, call_id="c").experiment_id == ""
+
+
+def test_an_embedding_model_is_no_chat_model(catalog: Catalog) -> None:
+    with pytest.raises(errors.InvalidRequest, match="/v1/embeddings"):
+        router(catalog, "openai").decide(call("text-embedding-3-small"), KEY, call_id="c")
