@@ -101,6 +101,8 @@ UPSTREAM_TOTAL_TIMEOUT_S = env.integer("KAIROS_UPSTREAM_TOTAL_TIMEOUT_S", 600)
 # Percent of the simulator's natural waits between tokens; 0 answers at once.
 SIMULATION_SCALE = env.integer("KAIROS_SIMULATION_PACE_PERCENT", 100) / 100
 MASTER_KEYS = env.text("KAIROS_MASTER_KEYS", "")
+# What customers may name beyond the public internet (webhooks, collectors, model servers): names, addresses, networks.
+OUTBOUND_ALLOWED_HOSTS = env.text("KAIROS_OUTBOUND_ALLOWED_HOSTS", "")
 
 STATIC_URL = "static/"
 STATIC_ROOT = None  # served from the tree itself by whitenoise's finders; nothing is collected
