@@ -42,8 +42,47 @@ class PolicySnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialSnapshot:
+    """A customer's key at a provider. `base_url` is empty for the provider's own address."""
+
+    credential_id: str
+    label: str
+    provider: str
+    api_key: str = field(repr=False)
+    base_url: str = ""
+    order: int = 0  # lower first; the workspace's stand before the organization's whatever their order
+    weight: int = 1  # share among those of the same order
+    is_of_workspace: bool = False
+    allows_managed_fallback: bool = False
+    models: frozenset[str] = frozenset()  # our names; empty: all of the provider's
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Credentials:
+    """The enabled provider keys of a workspace and its organization, by provider, in the order of use.
+
+    `decisions` is where the router remembers what it decided with them: with the tenant's own keys, so that no other
+    tenant can ever be given their endpoints, and gone as soon as the keys change.
+    """
+
+    by_provider: Mapping[str, tuple[CredentialSnapshot, ...]]
+    decisions: dict[tuple[str, bool], Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """A provider key that came with one call and is forgotten after it. `provider`: as the client says, or empty."""
+
+    provider: str
+    api_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class KeySnapshot:
-    """One API key as the data plane holds it: everything that authentication and admission need, nothing secret."""
+    """One API key as the data plane holds it: everything that authentication and admission need.
+
+    Nothing in it is secret but the provider keys in `credentials`, which no repr shows.
+    """
 
     api_key_id: str
     organization_id: str
@@ -58,6 +97,7 @@ class KeySnapshot:
     content_retention_days: int
     policy: PolicySnapshot = PolicySnapshot()
     experiments: tuple[ExperimentSnapshot, ...] = ()
+    credentials: Credentials | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +122,8 @@ class ChatCall:
     `raw` is the body as it arrived, without our own options. `body` is its decoded form: decoded when first looked
     into, because a call that is passed through never needs it. `shape` is the part that judges of an answer read:
     `response_format`, `tools` and `functions` where the call has them. `operation` and `dialect` are the record's
-    columns of these names. `not_applied` names what the client asked for and will not get.
+    columns of these names. `not_applied` names what the client asked for and will not get. `request_keys` are provider
+    keys that came with the call: used for it alone, never kept.
     """
 
     __slots__ = (
@@ -95,6 +136,7 @@ class ChatCall:
         "options",
         "preferences",
         "raw",
+        "request_keys",
         "requested_model",
         "shape",
         "task_source",
@@ -122,6 +164,7 @@ class ChatCall:
         preferences: Preferences = NO_PREFERENCES,
         trace: Trace = NO_TRACE,
         not_applied: tuple[str, ...] = (),
+        request_keys: tuple[RequestKey, ...] = (),
     ) -> None:
         self.raw = raw
         self.requested_model = requested_model
@@ -137,6 +180,7 @@ class ChatCall:
         self.preferences = preferences
         self.trace = trace
         self.not_applied = not_applied
+        self.request_keys = request_keys
         self.body: Mapping[str, Any] = LazyBody(raw, is_plain=is_plain) if body is None else body
 
 

@@ -11,14 +11,13 @@ from django.conf import settings
 from accounts.encryption import Keyring
 from analytics import events, request_log
 from analytics.spool import Writer
-from gateway import shipping, simulation
+from gateway import credentials, shipping, simulation
 from gateway.catalog import loader
-from gateway.catalog.models import CHAT, Catalog, Model
+from gateway.catalog.models import CHAT, Catalog
 from gateway.catalog.prices import PriceBook
 from gateway.dispatch import Providers
 from gateway.metrics import Metrics
 from gateway.providers import registry
-from gateway.providers.protocol import Endpoint
 from gateway.recording import Recorder
 from gateway.routing.decision import Router
 from gateway.snapshot import Snapshot
@@ -105,19 +104,11 @@ def make_router(catalog: Catalog, book: PriceBook, configured: registry.Registry
     """Return the router over the configured providers; models are ranked by their prices `now` (epoch seconds)."""
     ranks = book.cost_ranks(now)
 
-    def live(model: Model) -> Endpoint | None:
-        return configured.endpoint_for(model=model.id, provider=model.provider, upstream_model=model.upstream)
-
-    def simulated(model: Model) -> Endpoint | None:
-        return simulation.endpoint(model=model.id, upstream_model=model.upstream)
-
     return Router(
         catalog=catalog,
         by_price=sorted(
             (model for model in catalog.of_kind(CHAT) if model.id in ranks),
             key=lambda model: (ranks[model.id], model.id),
         ),
-        endpoint_of=live,
-        simulated_endpoint_of=simulated,
-        named_endpoint=configured.addressed,
+        reach=credentials.Reach(configured),
     )

@@ -50,9 +50,7 @@ class Traffic:
         self._router = Router(
             catalog=catalog,
             by_price=(),
-            endpoint_of=_endpoint_of,
-            simulated_endpoint_of=_endpoint_of,
-            named_endpoint=lambda name: None,
+            reach=_SimulatedEverywhere(),
         )
 
     def record(self, planned: PlannedCall, key: KeySnapshot) -> None:
@@ -130,9 +128,18 @@ class Traffic:
             draft.baseline_cost_nanousd = settlement.estimate(usage, self._book.row(baseline, at))
 
 
-def _endpoint_of(model: Model) -> Endpoint:
-    """Return the simulator in the place of a model's provider, under the provider's name: charts need more than one."""
-    return replace(simulation.endpoint(model=model.id, upstream_model=model.upstream), provider=model.provider)
+class _SimulatedEverywhere:
+    """The simulator in the place of every provider, under the provider's name: charts need more than one."""
+
+    def endpoints(self, model: Model, call: ChatCall, key: KeySnapshot, *, call_id: str) -> tuple[Endpoint, ...]:
+        endpoint = simulation.endpoint(model=model.id, upstream_model=model.upstream)
+        return (replace(endpoint, provider=model.provider),)
+
+    def named(self, name: str, call: ChatCall, key: KeySnapshot, *, call_id: str) -> tuple[Endpoint, ...]:
+        return ()
+
+    def is_settled(self, call: ChatCall, key: KeySnapshot) -> bool:
+        return True
 
 
 def _ask(call: ChatCall, endpoint: Endpoint, *, created: int) -> Answer:

@@ -6,8 +6,9 @@ Every model that was looked at is kept with the gate that stopped it, so that th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from analytics import assignment
 from gateway import errors
@@ -52,32 +53,30 @@ class Decision:
         return tuple(f"{endpoint.provider}:{endpoint.model}" for endpoint in self.endpoints[1:])
 
 
-EndpointOf = Callable[[Model], Endpoint | None]
+class Reach(Protocol):
+    """Where a call can reach a model: with the customer's keys, the operator's, or the simulator's for a test key."""
+
+    def endpoints(self, model: Model, call: ChatCall, key: KeySnapshot, *, call_id: str) -> tuple[Endpoint, ...]:
+        """Return the endpoints of a catalog model in the order in which they are to be tried; none: out of reach."""
+        ...
+
+    def named(self, name: str, call: ChatCall, key: KeySnapshot, *, call_id: str) -> tuple[Endpoint, ...]:
+        """Return those of a model outside of the catalog, at a provider that the name spells out."""
+        ...
+
+    def is_settled(self, call: ChatCall, key: KeySnapshot) -> bool:
+        """Return whether other calls with the same credentials get the same endpoints, so that they may be kept."""
+        ...
 
 
 class Router:
-    """Decisions over one catalog and one set of configured providers.
+    """Decisions over one catalog and what each call can reach. `by_price`: all models, cheapest first, for `auto`."""
 
-    `endpoint_of` gives the live endpoint of a catalog model, None where its provider is not configured;
-    `simulated_endpoint_of` gives the simulator in its place, for test keys; `named_endpoint` finds a model outside the
-    catalog at a provider that the operator wired in. `by_price`: all models, cheapest first, for `auto`.
-    """
-
-    def __init__(
-        self,
-        *,
-        catalog: Catalog,
-        by_price: Sequence[Model],
-        endpoint_of: EndpointOf,
-        simulated_endpoint_of: EndpointOf,
-        named_endpoint: Callable[[str], Endpoint | None],
-    ) -> None:
+    def __init__(self, *, catalog: Catalog, by_price: Sequence[Model], reach: Reach) -> None:
         self._catalog = catalog
         self._by_price = tuple(by_price)
-        self._endpoint_of = endpoint_of
-        self._simulated_endpoint_of = simulated_endpoint_of
-        self._named_endpoint = named_endpoint
-        self._pinned: dict[tuple[str, bool], Decision] = {}
+        self._reach = reach
+        self._pinned: dict[tuple[str, bool], Decision] = {}  # of keys without provider keys of their own
 
     def decide(self, call: ChatCall, key: KeySnapshot, *, call_id: str) -> Decision:
         """Return where the call goes.
@@ -88,29 +87,35 @@ class Router:
             errors.InvalidRequest: the model does not chat.
         """
         name = call.requested_model
-        pinned = self._pinned.get((name, key.is_test))
+        # Decisions hold keys: what was decided with a tenant's own is remembered in the tenant's own snapshot.
+        remembered = self._pinned if key.credentials is None else key.credentials.decisions
+        pinned = None if call.request_keys else remembered.get((name, key.is_test))
         if pinned is not None:
             return pinned
         resolution = self._catalog.resolve(name)
         if resolution.is_auto:
             return self._automatic(call, key, call_id)
-        decision = self._pin(name, resolution, is_test=key.is_test)
-        if len(self._pinned) < _REMEMBERED:
-            self._pinned[name, key.is_test] = decision
+        decision = self._pin(name, resolution, call, key, call_id)
+        if len(remembered) < _REMEMBERED and self._reach.is_settled(call, key):
+            remembered[name, key.is_test] = decision
         return decision
 
-    def _pin(self, name: str, resolution: Resolution, *, is_test: bool) -> Decision:
-        endpoint_of = self._simulated_endpoint_of if is_test else self._endpoint_of
+    def _pin(self, name: str, resolution: Resolution, call: ChatCall, key: KeySnapshot, call_id: str) -> Decision:
         if resolution.models:
             if resolution.models[0].kind != CHAT:
                 raise _no_chat_model(resolution.models[0])
-            endpoints, candidates = _reachable(resolution.models, endpoint_of)
+            endpoints: list[Endpoint] = []
+            candidates: list[Candidate] = []
+            for model in resolution.models:
+                found = self._reach.endpoints(model, call, key, call_id=call_id)
+                endpoints += found
+                candidates.append(_candidate(model, found))
             if not endpoints:
                 raise _not_configured(resolution.models)
-            return Decision(endpoints, PINNED, True, candidates, ignored_suffix=resolution.ignored_suffix)
-        named = None if is_test else self._named_endpoint(name)
-        if named is not None:
-            return Decision((named,), PINNED, True, (Candidate(named.model, named.provider),))
+            return Decision(tuple(endpoints), PINNED, True, tuple(candidates), ignored_suffix=resolution.ignored_suffix)
+        named = self._reach.named(name, call, key, call_id=call_id)
+        if named:
+            return Decision(named, PINNED, True, (Candidate(named[0].model, named[0].provider),))
         raise _not_found(name, resolution)
 
     def _automatic(self, call: ChatCall, key: KeySnapshot, call_id: str) -> Decision:
@@ -120,7 +125,7 @@ class Router:
                 experiment.salt, _unit_of(call, experiment, call_id), [(arm.name, arm.share) for arm in experiment.arms]
             )
             model = next(found.model for found in experiment.arms if found.name == arm)
-            chosen = self._chosen(model, key)
+            chosen = self._chosen(model, call, key, call_id)
             return replace(
                 chosen,
                 route_reason=EXPERIMENT,
@@ -130,21 +135,22 @@ class Router:
             )
         model = key.policy.by_task.get(call.task_type) or key.policy.default_model
         if model:
-            return replace(self._chosen(model, key), route_reason=POLICY, policy_version=key.policy.version)
-        return self._cheapest(call, key)
+            return replace(
+                self._chosen(model, call, key, call_id), route_reason=POLICY, policy_version=key.policy.version
+            )
+        return self._cheapest(call, key, call_id)
 
-    def _chosen(self, model: str, key: KeySnapshot) -> Decision:
-        decision = self._pin(model, self._catalog.resolve(model), is_test=key.is_test)
+    def _chosen(self, model: str, call: ChatCall, key: KeySnapshot, call_id: str) -> Decision:
+        decision = self._pin(model, self._catalog.resolve(model), call, key, call_id)
         return replace(decision, is_pinned=False)
 
-    def _cheapest(self, call: ChatCall, key: KeySnapshot) -> Decision:
-        endpoint_of = self._simulated_endpoint_of if key.is_test else self._endpoint_of
+    def _cheapest(self, call: ChatCall, key: KeySnapshot, call_id: str) -> Decision:
         needs = _needs(call)
         endpoints: list[Endpoint] = []
         candidates: list[Candidate] = []
         for model in self._by_price:
             missing = needs - model.capabilities
-            endpoint = endpoint_of(model)
+            found = self._reach.endpoints(model, call, key, call_id=call_id)
             if missing:
                 candidates.append(
                     Candidate(model.id, model.provider, "capability", f"lacks {', '.join(sorted(missing))}")
@@ -153,11 +159,9 @@ class Router:
                 candidates.append(
                     Candidate(model.id, model.provider, "deprecation", f"retires on {model.deprecated_on}")
                 )
-            elif endpoint is None:
-                candidates.append(Candidate(model.id, model.provider, "provider", "its provider is not configured"))
             else:
-                candidates.append(Candidate(model.id, model.provider))
-                endpoints.append(endpoint)
+                candidates.append(_candidate(model, found))
+                endpoints += found
         if not endpoints:
             raise errors.NoProvider(
                 f"No configured model can take this call (it needs: {', '.join(sorted(needs)) or 'nothing special'})."
@@ -166,17 +170,10 @@ class Router:
         return Decision(tuple(endpoints[:3]), CHEAPEST, False, tuple(candidates))
 
 
-def _reachable(models: Iterable[Model], endpoint_of: EndpointOf) -> tuple[tuple[Endpoint, ...], tuple[Candidate, ...]]:
-    endpoints: list[Endpoint] = []
-    candidates: list[Candidate] = []
-    for model in models:
-        endpoint = endpoint_of(model)
-        if endpoint is None:
-            candidates.append(Candidate(model.id, model.provider, "provider", "its provider is not configured"))
-        else:
-            candidates.append(Candidate(model.id, model.provider))
-            endpoints.append(endpoint)
-    return tuple(endpoints), tuple(candidates)
+def _candidate(model: Model, endpoints: tuple[Endpoint, ...]) -> Candidate:
+    if endpoints:
+        return Candidate(model.id, model.provider)
+    return Candidate(model.id, model.provider, "provider", "its provider is not configured")
 
 
 def _needs(call: ChatCall) -> frozenset[str]:

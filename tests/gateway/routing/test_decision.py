@@ -10,7 +10,7 @@ import pytest
 from gateway import errors
 from gateway.catalog import loader
 from gateway.catalog.models import Catalog, Model
-from gateway.context import ArmSnapshot, Attribution, ChatCall, ExperimentSnapshot, PolicySnapshot
+from gateway.context import ArmSnapshot, Attribution, ChatCall, ExperimentSnapshot, KeySnapshot, PolicySnapshot
 from gateway.providers.protocol import Endpoint
 from gateway.routing.decision import Router
 from tests.factories.calls import make_key
@@ -28,16 +28,28 @@ def endpoint(model: Model, *, is_simulated: bool = False) -> Endpoint:
     return Endpoint(model.id, provider, model.upstream, model.protocol, "http://x", is_simulated=is_simulated)
 
 
+class FakeReach:
+    """Endpoints at the providers that are configured, and a local server."""
+
+    def __init__(self, *configured: str) -> None:
+        self._configured = configured
+
+    def endpoints(self, model: Model, call: ChatCall, key: KeySnapshot, *, call_id: str) -> tuple[Endpoint, ...]:
+        if key.is_test:
+            return (endpoint(model, is_simulated=True),)
+        return (endpoint(model),) if model.provider in self._configured else ()
+
+    def named(self, name: str, call: ChatCall, key: KeySnapshot, *, call_id: str) -> tuple[Endpoint, ...]:
+        if key.is_test or not name.startswith("local/"):
+            return ()
+        return (Endpoint(name, "local", name[6:], "openai_chat", "http://l"),)
+
+    def is_settled(self, call: ChatCall, key: KeySnapshot) -> bool:
+        return True
+
+
 def router(catalog: Catalog, *configured: str) -> Router:
-    return Router(
-        catalog=catalog,
-        by_price=list(catalog),
-        endpoint_of=lambda model: endpoint(model) if model.provider in configured else None,
-        simulated_endpoint_of=lambda model: endpoint(model, is_simulated=True),
-        named_endpoint=lambda name: (
-            Endpoint(name, "local", name[6:], "openai_chat", "http://l") if name.startswith("local/") else None
-        ),
-    )
+    return Router(catalog=catalog, by_price=list(catalog), reach=FakeReach(*configured))
 
 
 def call(model: str, *, task: str = "general", **parts: Any) -> ChatCall:
