@@ -21,6 +21,7 @@ from gateway.draft import Draft
 from gateway.listener import Listener
 from gateway.providers import shape
 from gateway.providers.protocol import Completion, Endpoint, StreamReader, Usage
+from gateway.response_cache import MISS, OFF
 from gateway.settlement import Settlement
 from gateway.signals import NO_SIGNALS, Signals
 from gateway.state import State
@@ -35,20 +36,30 @@ _MOST_TOKENS = 2**32 - 1
 _UNKNOWN_COST = Settlement(UNPRICED)
 
 
-def decide(state: State, draft: Draft, raw: bytes, headers: Mapping[bytes, bytes]) -> None:
-    """Parse the call and decide where it goes.
+def read(draft: Draft, raw: bytes, headers: Mapping[bytes, bytes]) -> None:
+    """Parse the call.
+
+    Raises:
+        errors.InvalidRequest: it cannot be served as sent.
+    """
+    draft.call = draft.dialect.parse(raw, headers, is_test=draft.key.is_test)
+
+
+def decide(state: State, draft: Draft) -> None:
+    """Decide where the call goes.
 
     Raises:
         errors.GatewayError: it cannot be served; the draft holds what is known by then.
     """
-    draft.call = call = draft.dialect.parse(raw, headers, is_test=draft.key.is_test)
+    call = draft.call
+    assert call is not None
     draft.decision = decision = state.router.decide(call, draft.key, call_id=draft.body)
     draft.endpoint = decision.endpoints[0]
 
 
-def admit(state: State, draft: Draft, raw: bytes, headers: Mapping[bytes, bytes]) -> None:
-    """Parse the call, decide where it goes, and note the intent: from here on it may go out. Raises as `decide`."""
-    decide(state, draft, raw, headers)
+def admit(state: State, draft: Draft) -> None:
+    """Decide where the call goes, and note the intent: from here on it may go out. Raises as `decide`."""
+    decide(state, draft)
     state.recorder.intent(draft)
 
 
@@ -140,7 +151,8 @@ class Broadcast:
         self._started = started
         self._listener = Listener(call.shape)
         self._writer = None if draft.dialect.is_passed_through else draft.dialect.writer(call, first_facts(draft))
-        self._kept: list[bytes] | None = [] if draft.key.stores_content else None
+        is_kept = draft.key.stores_content or draft.response_cache == MISS
+        self._kept: list[bytes] | None = [] if is_kept else None
         draft.first_token_us = round((time.perf_counter() - started) * 1e6)
         state.metrics.streams += 1
         state.metrics.open_streams += 1
@@ -193,11 +205,15 @@ class Broadcast:
         draft.native_finish_reason = reader.native_finish_reason
         draft.service_tier = reader.service_tier
         draft.signals = _judged(lambda: self._listener.finish(draft.finish_reason))
-        if self._kept is not None:
-            draft.response_text = b"".join(self._kept).decode("utf-8", "replace")
+        if self._kept is not None and draft.key.stores_content:
+            draft.response_text = self.events().decode("utf-8", "replace")
         settle(state, draft, reader.usage)
         record(state, draft, self._started)
         return b"" if is_client_gone else rest + self._last_words()
+
+    def events(self) -> bytes:
+        """Return the canonical events that were passed on, where the call asked that they be kept."""
+        return b"".join(self._kept or ())
 
     def _require_sound(self) -> None:
         """Raise what the stream has failed with: nothing after a gap is passed on."""
@@ -214,7 +230,7 @@ class Broadcast:
         call = draft.call
         assert call is not None
         writer = self._writer or draft.dialect.writer(call, first_facts(draft))
-        return writer.end(draft.error, _facts(draft, answer_object(draft), usage_object(draft)))
+        return writer.end(draft.error, settled_facts(draft))
 
 
 def _judged(judge: Callable[[], Signals]) -> Signals:
@@ -274,7 +290,7 @@ def answer_object(draft: Draft) -> dict[str, Any]:
     assert call is not None
     assert decision is not None
     assert endpoint is not None
-    return receipt.answer_object(
+    found = receipt.answer_object(
         body=draft.body,
         requested_model=call.requested_model,
         model=endpoint.model,
@@ -290,6 +306,9 @@ def answer_object(draft: Draft) -> dict[str, Any]:
         is_simulated=endpoint.is_simulated,
         attempts=len(draft.attempts),
     )
+    if draft.response_cache != OFF:
+        found["response_cache"] = draft.response_cache
+    return found
 
 
 def first_facts(draft: Draft) -> Facts:
@@ -306,8 +325,12 @@ def first_facts(draft: Draft) -> Facts:
     )
 
 
+def settled_facts(draft: Draft) -> Facts:
+    """Return all that is known of a settled answer."""
+    return _facts(draft, answer_object(draft), usage_object(draft))
+
+
 def _facts(draft: Draft, x_kairosroute: Mapping[str, Any], usage: Mapping[str, Any]) -> Facts:
-    """Return what is known of a settled answer."""
     endpoint = draft.endpoint
     assert endpoint is not None
     return Facts(
@@ -344,10 +367,11 @@ def stream_head(draft: Draft, started: float) -> bytes:
         body,
         body,
         body,
-    ) + b"%bx-kairosroute-attempts: %d\r\nx-kairosroute-overhead-ms: %.2f\r\n" % (
+    ) + b"%bx-kairosroute-attempts: %d\r\nx-kairosroute-overhead-ms: %.2f\r\n%b" % (
         _names(endpoint.provider, endpoint.model, call.task_type),
         len(draft.attempts),
         (time.perf_counter() - started) * 1e3 - draft.upstream_us / 1e3,
+        b"" if draft.response_cache == OFF else b"x-kairosroute-cache: %b\r\n" % draft.response_cache.encode(),
     )
 
 

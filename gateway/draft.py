@@ -33,6 +33,7 @@ class Draft:
         "baseline_cost_nanousd",
         "baseline_model",
         "body",
+        "cache_note",
         "call",
         "decision",
         "dialect",
@@ -50,6 +51,7 @@ class Draft:
         "native_finish_reason",
         "prices",
         "request_id",
+        "response_cache",
         "response_text",
         "service_tier",
         "settlement",
@@ -82,6 +84,8 @@ class Draft:
         self.baseline_cost_nanousd: int | None = None
         self.prices: dict[str, int] | None = None
         self.response_text: str | None = None
+        self.response_cache = "off"
+        self.cache_note: dict[str, Any] | None = None
         self.identity = b""
         self.identity_endpoint: Endpoint | None = None
 
@@ -189,6 +193,7 @@ class Draft:
             experiment_arm="" if decision is None else decision.experiment_arm,
             attempts=len(self.attempts),
             is_fallback=1 if len(self.attempts) > 1 else 0,
+            response_cache=self.response_cache,
             service_tier=self.service_tier,
             input_tokens=usage.input_tokens,
             cached_read_tokens=usage.cached_read_tokens,
@@ -233,6 +238,7 @@ class Draft:
             dropped_params=self.dropped_params,
             prices=self.prices,
             not_applied=() if self.call is None else self.call.not_applied,
+            cache=self.cache_note,
         )
 
     def intent_line(self) -> bytes:
@@ -281,7 +287,7 @@ class Draft:
             request_log.fragment(
                 len(attempts),
                 1 if len(attempts) > 1 else 0,
-                "off",
+                self.response_cache,
                 self.service_tier,
                 usage.input_tokens,
                 usage.cached_read_tokens,

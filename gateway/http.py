@@ -21,7 +21,7 @@ _ARRIVAL_S = 60.0
 class Request:
     """One HTTP request. `headers` maps lower-case names to the last value sent."""
 
-    __slots__ = ("body_id", "has_answered", "headers", "now", "path", "receive", "scope", "send")
+    __slots__ = ("body_id", "has_answered", "headers", "kept", "now", "path", "receive", "scope", "send")
 
     def __init__(self, scope: dict[str, Any], receive: Any, send: Any, body_id: str, now: float) -> None:
         self.scope = scope
@@ -32,6 +32,7 @@ class Request:
         self.path: str = scope["path"]
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         self.has_answered = False
+        self.kept: list[bytes] | None = None  # the answer as it is sent, while somebody wants it kept
 
     @property
     def request_id(self) -> str:
@@ -121,6 +122,7 @@ async def send_error(request: Request, error: errors.GatewayError, body: bytes) 
 async def send_answer(request: Request, body: bytes, head: bytes) -> None:
     """Answer with a JSON body; `head` are header lines, each ended by CRLF, with the request's id among them."""
     request.has_answered = True
+    _keep(request, body)
     headers = [_JSON, (b"content-length", b"%d" % len(body)), *_pairs(head)]
     await request.send({"type": "http.response.start", "status": 200, "headers": headers})
     await request.send({"type": "http.response.body", "body": body})
@@ -133,6 +135,11 @@ async def start_stream(request: Request, head: bytes) -> None:
     await request.send({"type": "http.response.start", "status": 200, "headers": headers})
 
 
+def _keep(request: Request, data: bytes) -> None:
+    if request.kept is not None:
+        request.kept.append(data)
+
+
 def _pairs(head: bytes) -> Headers:
     lines = (line.partition(b": ") for line in head.split(b"\r\n") if line)
     return [(name, value) for name, _, value in lines]
@@ -140,9 +147,11 @@ def _pairs(head: bytes) -> Headers:
 
 async def send_piece(request: Request, data: bytes) -> None:
     """Send some of a stream's bytes."""
+    _keep(request, data)
     await request.send({"type": "http.response.body", "body": data, "more_body": True})
 
 
 async def end_stream(request: Request, data: bytes) -> None:
     """Send a stream's last bytes and end it."""
+    _keep(request, data)
     await request.send({"type": "http.response.body", "body": data})

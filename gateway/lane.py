@@ -14,7 +14,7 @@ from typing import Protocol
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from gateway import authentication, chat, dispatch, errors, identifiers
+from gateway import authentication, chat, dispatch, errors, idempotency, identifiers
 from gateway.dialects.protocol import Dialect
 from gateway.draft import Draft
 from gateway.http import JSON_HEAD, SSE_HEAD
@@ -88,6 +88,8 @@ class LaneCall:
         self._started = time.perf_counter()
         headers = dict(self._client.headers)
         try:
+            if idempotency.HEADER in headers:
+                return False
             _, key = authentication.known_key(state.snapshot, headers)
             if key is None or key.stores_content:
                 return False
@@ -145,7 +147,11 @@ class LaneCall:
         )
 
     def _endpoint_of(self, draft: Draft, body: bytes, headers: dict[bytes, bytes]) -> Endpoint | None:
-        chat.decide(self._state, draft, body, headers)
+        chat.read(draft, body, headers)
+        assert draft.call is not None
+        if draft.call.preferences.cache_ttl_s is not None:
+            return None
+        chat.decide(self._state, draft)
         assert draft.decision is not None
         endpoints = draft.decision.endpoints
         endpoint = endpoints[0]

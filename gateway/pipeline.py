@@ -12,11 +12,15 @@ import time
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from gateway import authentication, chat, dispatch, errors
+import msgspec
+
+from gateway import authentication, chat, dispatch, errors, idempotency, replay
 from gateway.context import KeySnapshot
 from gateway.dialects.protocol import Dialect
 from gateway.draft import Draft
 from gateway.http import ClientGone, Request, end_stream, send_answer, send_piece, start_stream
+from gateway.idempotency import KeptAnswer
+from gateway.response_cache import MISS, CachedAnswer
 from gateway.state import State
 
 logger = logging.getLogger(__name__)
@@ -46,11 +50,11 @@ async def serve_chat(state: State, request: Request, dialect: Dialect) -> None:
                 key = await authenticate(state, request, scope="chat")
                 raw = await request.read(state.max_request_bytes)
                 draft = chat.new_draft(body_id=request.body_id, key=key, now=request.now, dialect=dialect)
-                chat.admit(state, draft, raw, request.headers)
+                await _serve(state, request, draft, raw, started)
             else:
                 request.body_id = draft.body
                 await request.read(state.max_request_bytes)
-            await resume_chat(state, request, draft, started)
+                await resume_chat(state, request, draft, started)
         except errors.GatewayError as error:
             if draft is not None:
                 chat.fail(state, draft, error, started=started)
@@ -68,6 +72,52 @@ async def serve_chat(state: State, request: Request, dialect: Dialect) -> None:
         state.metrics.in_flight -= 1
 
 
+async def _serve(state: State, request: Request, draft: Draft, raw: bytes, started: float) -> None:
+    """Serve a call that has arrived: once for its idempotency key, from the cache where it asks for that."""
+    chat.read(draft, raw, request.headers)
+    if idempotency.HEADER not in request.headers:
+        await _serve_once(state, request, draft, started)
+        return
+    asking = state.idempotency.claim(request.headers[idempotency.HEADER], draft.key, request.path, raw)
+    claim = await _unless_client_goes(request, asking)
+    if isinstance(claim, KeptAnswer):
+        head = replay.of_duplicate(state, draft, claim, started=started)
+        await state.recorder.durable()
+        await _give(request, head, claim.body, is_stream=claim.is_stream)
+    else:
+        request.kept = []
+        try:
+            await _serve_once(state, request, draft, started)
+            if draft.error is None:
+                await claim.keep(replay.kept_answer(draft, claim.fingerprint, b"".join(request.kept)))
+        finally:
+            await claim.release()
+
+
+async def _serve_once(state: State, request: Request, draft: Draft, started: float) -> None:
+    call = draft.call
+    assert call is not None
+    if call.preferences.cache_ttl_s is not None:
+        cached = await state.responses.find(call, draft.key)
+        if cached is not None:
+            head, body = replay.from_cache(state, draft, cached, started=started)
+            await state.recorder.durable()
+            await _give(request, head, body, is_stream=call.is_stream)
+            return
+        draft.response_cache = MISS
+    chat.admit(state, draft)
+    await resume_chat(state, request, draft, started)
+
+
+async def _give(request: Request, head: bytes, body: bytes, *, is_stream: bool) -> None:
+    """Give an answer that is whole already."""
+    if is_stream:
+        await start_stream(request, head)
+        await end_stream(request, body)
+    else:
+        await send_answer(request, body, head)
+
+
 async def resume_chat(state: State, request: Request, draft: Draft, started: float) -> None:
     """Serve a call that was admitted."""
     assert draft.call is not None
@@ -79,10 +129,21 @@ async def resume_chat(state: State, request: Request, draft: Draft, started: flo
 
 async def _whole(state: State, request: Request, draft: Draft, started: float) -> None:
     completion = await _unless_client_goes(request, dispatch.complete(state.providers, draft))
+    cached = replay.cached_whole(draft, completion) if draft.response_cache == MISS else None
     head, data = chat.answer(state, draft, completion, started=started)
     chat.record(state, draft, started)
     await state.recorder.durable()
     await send_answer(request, data, head)
+    if cached is not None:
+        await _keep(state, draft, cached)
+
+
+async def _keep(state: State, draft: Draft, cached: CachedAnswer) -> None:
+    call = draft.call
+    assert call is not None
+    await state.responses.keep(
+        call, draft.key, msgspec.structs.replace(cached, cost_nanousd=draft.settlement.provider_cost_nanousd)
+    )
 
 
 async def _stream(state: State, request: Request, draft: Draft, started: float) -> None:
@@ -101,6 +162,8 @@ async def _stream(state: State, request: Request, draft: Draft, started: float) 
     await state.recorder.durable()
     if not draft.is_client_gone:
         await end_stream(request, last)
+        if draft.response_cache == MISS and draft.error is None:
+            await _keep(state, draft, replay.cached_stream(draft, broadcast.events()))
 
 
 async def _relay(

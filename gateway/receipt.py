@@ -75,6 +75,7 @@ def parts(
     dropped_params: Sequence[str],
     prices: dict[str, int] | None,
     not_applied: Sequence[str] = (),
+    cache: dict[str, Any] | None = None,
 ) -> str:
     """Return the receipt's parts that are no columns of their own, as the JSON text that the record keeps."""
     found: dict[str, Any] = {"attempts": attempts}
@@ -94,6 +95,8 @@ def parts(
         not_applied = (f"model suffix :{decision.ignored_suffix}", *not_applied)
     if not_applied:
         found["not_applied"] = not_applied
+    if cache is not None:
+        found["cache"] = cache
     if dropped_params:
         found["dropped_params"] = dropped_params
     if prices is not None:
@@ -133,6 +136,8 @@ def whole(record: RequestLog) -> dict[str, Any]:
         "fallback_chain": kept.get("fallback_chain", []),
         "attempts": kept.get("attempts", []),
         "is_fallback": bool(record.is_fallback),
+        "response_cache": record.response_cache,
+        "cache": kept.get("cache"),
         "dropped_params": kept.get("dropped_params", []),
         "not_applied": kept.get("not_applied", []),
         "prompt_rewritten": False,

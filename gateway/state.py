@@ -11,7 +11,7 @@ from django.conf import settings
 from accounts.encryption import Keyring
 from analytics import events, request_log
 from analytics.spool import Writer
-from gateway import credentials, shipping, simulation
+from gateway import credentials, idempotency, shipping, simulation, vault
 from gateway.catalog import loader
 from gateway.catalog.models import CHAT, Catalog
 from gateway.catalog.prices import PriceBook
@@ -19,6 +19,7 @@ from gateway.dispatch import Providers
 from gateway.metrics import Metrics
 from gateway.providers import registry
 from gateway.recording import Recorder
+from gateway.response_cache import ResponseCache
 from gateway.routing.decision import Router
 from gateway.snapshot import Snapshot
 from gateway.upstream import Timeouts, Upstream
@@ -41,6 +42,8 @@ class State:
     recorder: Recorder
     shipper: shipping.Shipper
     metrics: Metrics
+    idempotency: idempotency.Desk
+    responses: ResponseCache
     max_request_bytes: int
 
     @classmethod
@@ -62,6 +65,13 @@ class State:
         snapshot = Snapshot()
         snapshot.start()
         upstream = Upstream(loop)
+        keyring = Keyring.from_settings(settings.MASTER_KEYS, settings.SECRET_KEY)
+        kept = vault.Vault(
+            vault.open_shelf(
+                settings.REDIS_URL, settings.DATA_DIR / "answers", max_bytes=settings.KEPT_ANSWERS_MAX_BYTES
+            ),
+            keyring,
+        )
         return cls(
             catalog=catalog,
             book=book,
@@ -82,13 +92,15 @@ class State:
             upstream=upstream,
             recorder=Recorder(
                 writer=writer,
-                keyring=Keyring.from_settings(settings.MASTER_KEYS, settings.SECRET_KEY),
+                keyring=keyring,
                 metrics=metrics,
                 sync_interval_ms=settings.SPOOL_SYNC_INTERVAL_MS,
                 loop=loop,
             ),
             shipper=shipper,
             metrics=metrics,
+            idempotency=idempotency.Desk(kept, ttl_s=settings.IDEMPOTENCY_TTL_S),
+            responses=ResponseCache(kept),
             max_request_bytes=settings.MAX_REQUEST_BYTES,
         )
 
@@ -97,6 +109,7 @@ class State:
         await self.recorder.close()
         await asyncio.to_thread(self.shipper.stop, 10.0)
         await self.upstream.close()
+        await self.responses.close()
         await asyncio.to_thread(self.snapshot.stop)
 
 

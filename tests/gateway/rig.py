@@ -18,7 +18,7 @@ from accounts.encryption import Keyring
 from analytics import request_log
 from analytics.request_log import RequestLog
 from analytics.spool import Writer, read_segment
-from gateway import asgi, simulation
+from gateway import asgi, idempotency, simulation, vault
 from gateway.catalog import loader
 from gateway.context import KeySnapshot
 from gateway.dispatch import Providers
@@ -26,6 +26,7 @@ from gateway.express import ExpressProtocol
 from gateway.metrics import Metrics
 from gateway.providers import registry
 from gateway.recording import Recorder
+from gateway.response_cache import ResponseCache
 from gateway.snapshot import Snapshot
 from gateway.state import State, make_router
 from gateway.upstream import Timeouts, Upstream
@@ -165,14 +166,16 @@ async def running(
     metrics, snapshot, upstream = Metrics(), Snapshot(), Upstream(loop)
     snapshot.keys[hashlib.sha256(KEY.encode()).digest()] = key or make_key()
     directory = tmp_path / "spool"
+    keyring = Keyring.from_settings("", "secret")
     recorder = Recorder(
         writer=Writer(directory, segment_bytes=1 << 20, segment_seconds=3600),
-        keyring=Keyring.from_settings("", "secret"),
+        keyring=keyring,
         metrics=metrics,
         sync_interval_ms=sync_interval_ms,
         loop=loop,
     )
     timeouts = Timeouts(connect=1, first_byte=0.5, between_pieces=0.5, total=5)
+    kept = vault.Vault(vault.FileShelf(tmp_path / "answers", max_bytes=1 << 20), keyring)
     state = State(
         catalog=catalog,
         book=book,
@@ -184,6 +187,8 @@ async def running(
         recorder=recorder,
         shipper=None,  # type: ignore[arg-type]
         metrics=metrics,
+        idempotency=idempotency.Desk(kept, ttl_s=60),
+        responses=ResponseCache(kept),
         max_request_bytes=2 * 1024 * 1024,
     )
     asgi.application.state = state
