@@ -44,5 +44,9 @@ def experiment() -> str:
     return new("exp")
 
 
+def limit() -> str:
+    return new("lim")
+
+
 def route_change() -> str:
     return new("chg")

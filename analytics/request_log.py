@@ -113,6 +113,8 @@ class RequestLog(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only
     client_request_id: str = ""
     client_retry_count: int = 0
     credential_id: str = ""
+    # what the call counts against budgets: its cost, or what was reserved for it where its cost is unknown
+    booked_nanousd: int = 0
 
 
 COLUMNS: tuple[str, ...] = RequestLog.__struct_encode_fields__

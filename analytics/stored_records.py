@@ -7,7 +7,7 @@ compares the two. Loading is `analytics.loader`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, cast
 
@@ -78,6 +78,11 @@ class Account(msgspec.Struct, frozen=True, gc=False):
     reasoning_tokens: int
     provider_cost_nanousd: int
     billed_nanousd: int
+    booked_nanousd: int = 0
+    agent: str = ""
+    agent_run: str = ""
+    end_user: str = ""
+    tags: Mapping[str, str] = {}
 
 
 def account_of(record: RequestLog) -> Account:
@@ -99,6 +104,11 @@ def account_of(record: RequestLog) -> Account:
         record.reasoning_tokens,
         record.provider_cost_nanousd,
         record.billed_nanousd,
+        record.booked_nanousd,
+        record.agent,
+        record.agent_run,
+        record.end_user,
+        record.tags,
     )
 
 

@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from analytics.loader import DeadLetter
 from analytics.models import StaleHour
 from analytics.stored_records import Account
-from billing import models
+from billing import models, spending
 
 DAY_US = 86_400_000_000
 HOUR_US = 3_600_000_000
@@ -92,6 +92,7 @@ def post_segment(
         if not is_new:
             return False
         _insert_entries([_entry(segment_id, key, sums) for key, sums in usage.items()])
+        spending.post(records)
         models.DeadLetter.objects.bulk_create([_letter(segment, letter) for letter in dead_letters])
         StaleHour.objects.bulk_create(
             [

@@ -76,3 +76,44 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.segment_id} {self.kind}{self.position}: {self.reason}"
+
+
+class Spending(models.Model):
+    """What was booked in a quarter of an hour for one value of a dimension; budgets are counted from these sums.
+
+    Added to in the transaction that marks a segment, so that it holds each call once, as the ledger does.
+    """
+
+    organization_id = models.CharField(max_length=40)
+    dimension = models.CharField(max_length=12)  # organization, workspace, api_key, agent, agent_run, end_user, tag
+    value = models.CharField(max_length=330)
+    quarter = models.BigIntegerField()  # of an hour, since the Unix epoch
+    booked_nanousd = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            # its index answers: what one value, or each value of a dimension, spent in a period
+            models.UniqueConstraint(
+                fields=["organization_id", "dimension", "value", "quarter"], name="one_sum_a_value_and_quarter"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.organization_id} {self.dimension} {self.value}: {self.booked_nanousd}"
+
+
+class CountedDimension(models.Model):
+    """End users, or a tag, whose spend is kept apart because a budget asks for it."""
+
+    organization_id = models.CharField(max_length=40)
+    dimension = models.CharField(max_length=12)
+    name = models.CharField(max_length=64, blank=True)  # of the tag
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["organization_id", "dimension", "name"], name="dimension_is_counted_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.organization_id} {self.dimension} {self.name}"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import orjson
 
 from gateway.preferences import NO_PREFERENCES, NO_TRACE, Preferences, Trace
@@ -39,6 +40,28 @@ class PolicySnapshot:
     default_model: str = ""
     by_task: dict[str, str] = field(default_factory=dict)
     baseline_model: str = ""
+
+
+class LimitSnapshot(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A limit that a key's calls may count against.
+
+    `subject` names whom it is for, a tag as `name=value`; empty: for each value apart (`is_each`) or for the whole
+    organization. `amount` is requests, tokens, or nano-USD. Percentages are of the amount.
+    """
+
+    limit_id: str
+    name: str
+    scope: str  # organization, workspace, agent, api_key, end_user, tag
+    kind: str  # requests, tokens (both a minute), budget
+    amount: int
+    subject: str = ""
+    is_each: bool = False
+    tag: str = ""
+    period: str = "month"
+    time_zone: str = "UTC"
+    downgrades: bool = False
+    downgrade_percent: int = 100
+    alert_percents: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +121,11 @@ class KeySnapshot:
     policy: PolicySnapshot = PolicySnapshot()
     experiments: tuple[ExperimentSnapshot, ...] = ()
     credentials: Credentials | None = None
+    # guardrails of the key itself
+    quality_floor: float | None = None
+    max_cost_per_request_nanousd: int | None = None
+    has_plain_budget_errors: bool = False  # 429 BUDGET_EXCEEDED, as KairosRoute's own SDK reads it
+    limits: tuple[LimitSnapshot, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +151,8 @@ class ChatCall:
     into, because a call that is passed through never needs it. `shape` is the part that judges of an answer read:
     `response_format`, `tools` and `functions` where the call has them. `operation` and `dialect` are the record's
     columns of these names. `not_applied` names what the client asked for and will not get. `request_keys` are provider
-    keys that came with the call: used for it alone, never kept.
+    keys that came with the call: used for it alone, never kept. `output_tokens` is `estimation.output_bound` of what
+    the call says of its answer's length; None: the reader did not note it.
     """
 
     __slots__ = (
@@ -134,6 +163,7 @@ class ChatCall:
         "not_applied",
         "operation",
         "options",
+        "output_tokens",
         "preferences",
         "raw",
         "request_keys",
@@ -165,6 +195,7 @@ class ChatCall:
         trace: Trace = NO_TRACE,
         not_applied: tuple[str, ...] = (),
         request_keys: tuple[RequestKey, ...] = (),
+        output_tokens: int | None = None,
     ) -> None:
         self.raw = raw
         self.requested_model = requested_model
@@ -181,6 +212,7 @@ class ChatCall:
         self.trace = trace
         self.not_applied = not_applied
         self.request_keys = request_keys
+        self.output_tokens = output_tokens
         self.body: Mapping[str, Any] = LazyBody(raw, is_plain=is_plain) if body is None else body
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import orjson
 
 from analytics import request_log
-from analytics.request_log import INTERRUPTED, MANAGED, SETTLED, SIMULATED, RequestLog
+from analytics.request_log import INTERRUPTED, MANAGED, SETTLED, SIMULATED, UNPRICED, RequestLog
 from gateway import errors, fragments, receipt
 from gateway.context import NOBODY, ChatCall, KeySnapshot
+from gateway.counters import Hold
 from gateway.dialects.openai import OPENAI
 from gateway.dialects.protocol import Dialect
 from gateway.preferences import NO_TRACE
@@ -37,12 +38,14 @@ class Draft:
         "call",
         "decision",
         "dialect",
+        "downgrade",
         "dropped_params",
         "endpoint",
         "error",
         "finish_reason",
         "first_token_us",
         "has_intent",
+        "hold",
         "identity",
         "identity_endpoint",
         "is_client_gone",
@@ -87,6 +90,8 @@ class Draft:
         self.response_cache = "off"
         self.cache_note: dict[str, Any] | None = None
         self.identity = b""
+        self.hold: Hold | None = None
+        self.downgrade: dict[str, Any] | None = None
         self.identity_endpoint: Endpoint | None = None
 
     @property
@@ -96,6 +101,17 @@ class Draft:
         if self.key.is_test or (endpoint is not None and endpoint.is_simulated):
             return SIMULATED
         return MANAGED if endpoint is None else endpoint.key_source
+
+    @property
+    def reserved_nanousd(self) -> int:
+        """What was reserved for the call in the budgets that it counts against; 0 where there are none."""
+        return 0 if self.hold is None else self.hold.reserved_nanousd
+
+    @property
+    def booked_nanousd(self) -> int:
+        """What the call counts against budgets: its cost, and what was reserved for it where that is unknown."""
+        settled = self.settlement
+        return self.reserved_nanousd if settled.price_state == UNPRICED else settled.provider_cost_nanousd
 
     def _is_paid_otherwise(self, endpoint: Endpoint) -> bool:
         """Return whether a fallback went to another's account than the intent said."""
@@ -149,6 +165,7 @@ class Draft:
             client_request_id=call.trace.client_request_id,
             client_retry_count=call.trace.client_retry_count,
             credential_id=endpoint.credential_id,
+            booked_nanousd=self.reserved_nanousd,
         )
 
     def finish(self, *, latency_us: int) -> RequestLog:
@@ -229,6 +246,7 @@ class Draft:
             client_request_id=trace.client_request_id,
             client_retry_count=trace.client_retry_count,
             credential_id="" if endpoint is None else endpoint.credential_id,
+            booked_nanousd=self.booked_nanousd,
         )
 
     def _receipt_parts(self) -> str:
@@ -239,6 +257,7 @@ class Draft:
             prices=self.prices,
             not_applied=() if self.call is None else self.call.not_applied,
             cache=self.cache_note,
+            downgrade=self.downgrade,
         )
 
     def intent_line(self) -> bytes:
@@ -263,7 +282,7 @@ class Draft:
             fragments.NOTHING_YET,
             fragments.EMPTY if not call.attribution.tags else request_log.fragment(call.attribution.tags),
             fragments.EMPTY_RECEIPT,
-            fragments.context(call, endpoint.credential_id),
+            fragments.context(call, endpoint.credential_id, self.reserved_nanousd),
         )
 
     def record_line(self, *, latency_us: int) -> bytes:
@@ -319,5 +338,5 @@ class Draft:
                 call.attribution.tags,
                 self._receipt_parts(),
             ),
-            fragments.context(call, endpoint.credential_id),
+            fragments.context(call, endpoint.credential_id, self.booked_nanousd),
         )

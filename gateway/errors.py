@@ -8,7 +8,10 @@
     ├── MethodNotAllowed         405
     ├── AuthenticationFailed     401
     ├── PermissionDenied         403
+    │   ├── BudgetExceeded       403  a budget is spent (429 for clients that ask for that form)
+    │   └── CostLimitExceeded    403  the call may cost more than one call is allowed to
     ├── PaymentRequired          402
+    │   └── BudgetInFlight       402  what is left of a budget is held for calls under way
     ├── RateLimited              429  our own limit
     ├── NoProvider               503  nothing is configured or eligible for the model
     ├── Unavailable              503  our own stores cannot take the call (spool full, key unknown and database down)
@@ -60,6 +63,7 @@ class GatewayError(Exception):
         self.retry_after_s = retry_after_s
         self.provider = provider
         self.metadata = metadata or {}
+        self.extra_headers: tuple[tuple[bytes, bytes], ...] = ()
 
     @property
     def error_class(self) -> str:
@@ -93,6 +97,7 @@ class GatewayError(Exception):
             seconds = max(0.0, min(self.retry_after_s, 120.0))
             headers.append((b"retry-after", b"%d" % max(1, round(seconds))))
             headers.append((b"retry-after-ms", b"%d" % round(seconds * 1000)))
+        headers += self.extra_headers
         return headers
 
 
@@ -148,6 +153,19 @@ class PaymentRequired(GatewayError):
     type = "insufficient_quota"
     default_code = "credits_exhausted"
     error_type = "payment_required"
+
+
+class BudgetExceeded(PermissionDenied):
+    default_code = "budget_exceeded"
+
+
+class CostLimitExceeded(PermissionDenied):
+    default_code = "COST_LIMIT_EXCEEDED"
+
+
+class BudgetInFlight(PaymentRequired):
+    default_code = "in_flight_budget_exhausted"
+    is_retryable = True
 
 
 class RateLimited(GatewayError):

@@ -69,13 +69,18 @@ def succeeded(finish_reason: str, native_finish_reason: str) -> bytes:
     return request_log.fragment(request_log.SETTLED, 200, "", finish_reason, native_finish_reason, 0)
 
 
-def context(call: ChatCall, credential_id: str) -> bytes:
+def context(call: ChatCall, credential_id: str, booked_nanousd: int) -> bytes:
     """Return the fields from `trace_id` on."""
     trace = call.trace
     if trace is NO_TRACE and not credential_id:
-        return _NO_CONTEXT
+        return b"%b,%d" % (_NO_CONTEXT, booked_nanousd)
     return request_log.fragment(
-        trace.trace_id, trace.parent_span_id, trace.client_request_id, trace.client_retry_count, credential_id
+        trace.trace_id,
+        trace.parent_span_id,
+        trace.client_request_id,
+        trace.client_retry_count,
+        credential_id,
+        booked_nanousd,
     )
 
 

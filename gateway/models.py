@@ -29,3 +29,90 @@ class RoutingPolicy(models.Model):
 
     def __str__(self) -> str:
         return f"{self.workspace} v{self.number}"
+
+
+class Limit(models.Model):
+    """How much may be asked or spent: requests or tokens a minute, or US dollars a period, by whom.
+
+    Whom: the whole organization, or one (`subject`) or each (no subject) of its workspaces, keys, agents, end users or
+    values of a tag. The strictest of all limits that a call meets decides.
+    """
+
+    class Scope(models.TextChoices):
+        ORGANIZATION = "organization", "Organization"
+        WORKSPACE = "workspace", "Workspace"
+        API_KEY = "api_key", "API key"
+        AGENT = "agent", "Agent"
+        END_USER = "end_user", "End user"
+        TAG = "tag", "Tag"
+
+    class Kind(models.TextChoices):
+        BUDGET = "budget", "US dollars"
+        REQUESTS = "requests", "Requests a minute"
+        TOKENS = "tokens", "Tokens a minute"
+
+    class Period(models.TextChoices):
+        HOUR = "hour", "Hour"
+        DAY = "day", "Day"
+        WEEK = "week", "Week"
+        MONTH = "month", "Month"
+        TOTAL = "total", "In all"
+
+    class OnExceed(models.TextChoices):
+        BLOCK = "block", "Refuse calls"
+        DOWNGRADE = "downgrade", "Use cheaper models, then refuse"
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.limit, editable=False)
+    organization = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="limits")
+    name = models.CharField(max_length=200)
+    scope = models.CharField(max_length=12, choices=Scope.choices)
+    tag = models.CharField(max_length=64, blank=True)  # the tag's name, for scope tag
+    subject = models.CharField(max_length=256, blank=True)  # id of a workspace or key, or the value as clients send it
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    amount = models.BigIntegerField()  # requests, tokens, or nano-USD
+    period = models.CharField(max_length=5, choices=Period.choices, default=Period.MONTH)  # of budgets
+    on_exceed = models.CharField(max_length=9, choices=OnExceed.choices, default=OnExceed.BLOCK)
+    downgrade_percent = models.PositiveSmallIntegerField(default=80)  # used: from here on cheaper models
+    alert_percents = models.JSONField(default=list)  # e.g. [80, 100]
+    created_by = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["created_at", "id"]
+        constraints = [models.CheckConstraint(condition=models.Q(amount__gt=0), name="limit_is_positive")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_each(self) -> bool:
+        return self.scope != self.Scope.ORGANIZATION and not self.subject
+
+
+class LimitAlert(models.Model):
+    """A budget that crossed one of its percentages, once a period."""
+
+    organization = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")
+    limit = models.ForeignKey(Limit, on_delete=models.CASCADE, related_name="alerts")
+    subject = models.CharField(max_length=330, blank=True)  # which value, for a limit on each
+    percent = models.PositiveSmallIntegerField()
+    period_starts_at = models.DateTimeField()
+    spent_nanousd = models.BigIntegerField()
+    amount_nanousd = models.BigIntegerField()
+    crossed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-crossed_at", "-id"]
+        indexes = [
+            # the newest alerts of an organization: the limits page
+            models.Index(fields=["organization", "-crossed_at"], name="alerts_by_organization")
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["limit", "subject", "percent", "period_starts_at"], name="one_alert_a_period_and_percentage"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.limit} {self.percent} %"

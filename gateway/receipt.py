@@ -8,7 +8,7 @@ divided by 10**9 prints back exactly).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -76,6 +76,7 @@ def parts(
     prices: dict[str, int] | None,
     not_applied: Sequence[str] = (),
     cache: dict[str, Any] | None = None,
+    downgrade: Mapping[str, Any] | None = None,
 ) -> str:
     """Return the receipt's parts that are no columns of their own, as the JSON text that the record keeps."""
     found: dict[str, Any] = {"attempts": attempts}
@@ -101,6 +102,8 @@ def parts(
         found["dropped_params"] = dropped_params
     if prices is not None:
         found["prices"] = prices
+    if downgrade is not None:
+        found["downgrade"] = downgrade
     return orjson.dumps(found).decode()
 
 
@@ -139,6 +142,7 @@ def whole(record: RequestLog) -> dict[str, Any]:
         "response_cache": record.response_cache,
         "cache": kept.get("cache"),
         "dropped_params": kept.get("dropped_params", []),
+        "downgrade": kept.get("downgrade"),
         "not_applied": kept.get("not_applied", []),
         "prompt_rewritten": False,
         "finish_reason": record.finish_reason or None,

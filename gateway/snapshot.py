@@ -22,8 +22,8 @@ from django.db.models import Q, QuerySet
 from accounts.models import ApiKey, Organization, Workspace
 from analytics.models import Experiment
 from gateway import errors
-from gateway.context import ArmSnapshot, ExperimentSnapshot, KeySnapshot, PolicySnapshot
-from gateway.models import RoutingPolicy
+from gateway.context import ArmSnapshot, ExperimentSnapshot, KeySnapshot, LimitSnapshot, PolicySnapshot
+from gateway.models import Limit, RoutingPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -168,10 +168,11 @@ class Snapshot:
 
 def read(keys: QuerySet[ApiKey]) -> Iterable[tuple[bytes, KeySnapshot]]:
     """Yield digest and snapshot of the given keys as the database has them now."""
-    rows = list(keys.select_related("workspace"))
+    rows = list(keys.select_related("workspace__organization"))
     workspace_ids = {row.workspace_id for row in rows}
     policies = _policies(workspace_ids)
     experiments = _experiments(workspace_ids)
+    limits = _limits({row.workspace.organization for row in rows})
     for row in rows:
         workspace = row.workspace
         yield (
@@ -190,6 +191,10 @@ def read(keys: QuerySet[ApiKey]) -> Iterable[tuple[bytes, KeySnapshot]]:
                 content_retention_days=workspace.content_retention_days,
                 policy=policies.get(workspace.id, PolicySnapshot()),
                 experiments=experiments.get(workspace.id, ()),
+                quality_floor=row.quality_floor,
+                max_cost_per_request_nanousd=row.max_cost_per_request_nanousd,
+                has_plain_budget_errors=row.has_plain_budget_errors,
+                limits=tuple(limit for limit in limits.get(workspace.organization_id, ()) if _may_concern(limit, row)),
             ),
         )
 
@@ -209,6 +214,46 @@ def _policies(workspace_ids: set[str]) -> dict[str, PolicySnapshot]:
                 baseline_model=row.baseline_model,
             )
     return newest
+
+
+def _limits(organizations: Iterable[Organization]) -> dict[str, list[LimitSnapshot]]:
+    zones = {organization.id: organization.time_zone for organization in organizations}
+    found: dict[str, list[LimitSnapshot]] = {}
+    for row in Limit.objects.filter(organization_id__in=zones):
+        found.setdefault(row.organization_id, []).append(limit_snapshot(row, time_zone=zones[row.organization_id]))
+    return found
+
+
+def limit_snapshot(row: Limit, *, time_zone: str) -> LimitSnapshot:
+    """Return a limit as the data plane holds it."""
+    return LimitSnapshot(
+        limit_id=row.id,
+        name=row.name,
+        scope=row.scope,
+        kind=row.kind,
+        amount=row.amount,
+        subject=f"{row.tag}={row.subject}" if row.scope == Limit.Scope.TAG and row.subject else row.subject,
+        is_each=row.is_each,
+        tag=row.tag,
+        period=row.period,
+        time_zone=time_zone,
+        downgrades=row.on_exceed == Limit.OnExceed.DOWNGRADE,
+        downgrade_percent=row.downgrade_percent,
+        alert_percents=tuple(sorted(row.alert_percents)),
+    )
+
+
+def _may_concern(limit: LimitSnapshot, key: ApiKey) -> bool:
+    """Return whether calls of the key can count against the limit.
+
+    Test keys spend no money: they meet the limits of keys only, so that a limit can be tried with one of its own.
+    """
+    if limit.scope == Limit.Scope.API_KEY:
+        # On each key means each that spends money; a test key is limited when it is named.
+        return limit.subject == key.id or (limit.is_each and key.mode == ApiKey.Mode.LIVE)
+    if key.mode == ApiKey.Mode.TEST:
+        return False
+    return limit.scope != Limit.Scope.WORKSPACE or limit.is_each or limit.subject == key.workspace_id
 
 
 def _experiments(workspace_ids: set[str]) -> dict[str, tuple[ExperimentSnapshot, ...]]:

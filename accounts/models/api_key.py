@@ -37,6 +37,10 @@ class ApiKey(models.Model):
     # What lists show: the prefix, an ellipsis and the last four characters.
     hint = models.CharField(max_length=24, editable=False)
     scopes = models.JSONField(default=list)  # e.g. ["chat", "models", "receipts", "feedback"]; empty means all
+    # guardrails; None: none
+    quality_floor = models.FloatField(null=True, blank=True)  # 0..1
+    max_cost_per_request_nanousd = models.BigIntegerField(null=True, blank=True)
+    has_plain_budget_errors = models.BooleanField(default=False)  # 429 BUDGET_EXCEEDED instead of 403
     replaced_by = models.OneToOneField(
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="replaces"
     )
@@ -48,8 +52,24 @@ class ApiKey(models.Model):
 
     objects = ApiKeyQuerySet.as_manager()
 
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(quality_floor=None) | Q(quality_floor__gte=0, quality_floor__lte=1),
+                name="quality_floor_is_a_share",
+            ),
+            models.CheckConstraint(
+                condition=Q(max_cost_per_request_nanousd=None) | Q(max_cost_per_request_nanousd__gt=0),
+                name="max_cost_per_request_is_positive",
+            ),
+        ]
+
     def __str__(self) -> str:
         return f"{self.name} ({self.hint})"
+
+    @property
+    def has_guardrails(self) -> bool:
+        return self.quality_floor is not None or self.max_cost_per_request_nanousd is not None
 
     def state(self, now: dt.datetime) -> str:
         """Return `revoked`, `expired`, `replaced` (it works until it expires) or `active`."""

@@ -16,6 +16,7 @@ class Organization(models.Model):
     name = models.CharField(max_length=200)
     slug = models.SlugField(max_length=80, unique=True)
     is_demo = models.BooleanField(default=False)
+    time_zone = models.CharField(max_length=64, default="UTC")  # IANA name; budgets reset at its midnight
     created_at = models.DateTimeField(auto_now_add=True)
     # The data plane's snapshot re-reads rows whose changed_at moved.
     changed_at = models.DateTimeField(auto_now=True, db_index=True)

@@ -112,6 +112,7 @@ CREATE TABLE request_logs
     client_request_id String CODEC(ZSTD(1)),
     client_retry_count UInt16,
     credential_id LowCardinality(String),
+    booked_nanousd Int64 CODEC(T64, ZSTD(1)),
     started_at DateTime64(6, 'UTC') MATERIALIZED fromUnixTimestamp64Micro(started_us, 'UTC') CODEC(Delta(8), ZSTD(1)),
     ingested_at DateTime64(6, 'UTC') DEFAULT now64(6, 'UTC') CODEC(Delta(8), ZSTD(1)),
     version UInt64 MATERIALIZED if(state = 'interrupted', 0, 4503599627370496) + toUnixTimestamp64Micro(ingested_at) CODEC(Delta(8), ZSTD(1)),

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import orjson
 
-from gateway import errors
+from gateway import errors, estimation
 from gateway.context import NOBODY, NOTHING, Attribution, ChatCall
 
 MAX_DEPTH = 64
@@ -187,6 +187,7 @@ def parse_chat(raw: bytes, headers: Mapping[bytes, bytes], *, is_test: bool, dia
         options=options,
         shape=shape,
         is_plain=is_plain and asked.reasoning_effort is None,
+        output_tokens=estimation.output_bound(asked.max_completion_tokens or asked.max_tokens, asked.n),
     )
 
 
