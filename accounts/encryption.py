@@ -10,9 +10,9 @@ readable until they are re-wrapped. This module keeps no secret but the keys it 
      └─ DamagedEnvelope      not an envelope, tampered with, or made for another purpose
 
 Envelope: `version (1) | length of key id | key id | salt (16) | nonce (12) | AES-256-GCM ciphertext and tag`.
-Everything before the ciphertext, and the purpose, is authenticated with it. The data key is HKDF-SHA256 of the master
-key with the salt; a process draws a salt at its start and a new one after 2**30 envelopes, which keeps random nonces
-far below the limit of 2**32 messages a key (NIST SP 800-38D, section 8.3).
+Everything before the ciphertext, the purpose, and what the envelope is bound to (its owner) are authenticated with it.
+The data key is HKDF-SHA256 of the master key with the salt; a process draws a salt at its start and a new one after
+2**30 envelopes, which keeps random nonces far below the limit of 2**32 messages a key (NIST SP 800-38D, section 8.3).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 CONTENT = "request-content"
+PROVIDER_KEY = "provider-credential"
 
 _VERSION = 1
 _KEY_BYTES = 32
@@ -116,40 +117,45 @@ class Keyring:
         masters.setdefault(f"derived-{hashlib.sha256(derived).hexdigest()[:12]}", derived)
         return cls(masters)
 
-    def encrypt(self, plaintext: bytes, *, purpose: str = CONTENT) -> bytes:
-        """Return an envelope under the current master key; it opens for the same purpose only."""
+    def encrypt(self, plaintext: bytes, *, purpose: str = CONTENT, bound_to: str = "") -> bytes:
+        """Return an envelope under the current master key; it opens for the same purpose and binding only.
+
+        `bound_to` says whose it is: an envelope that is copied to another row does not open there.
+        """
         salt = self._fresh_salt()
         key_id = self.current_key_id
         head = bytes((_VERSION, len(key_id))) + key_id.encode() + salt
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        return head + nonce + self._cipher(key_id, salt, purpose).encrypt(nonce, plaintext, head)
+        return head + nonce + self._cipher(key_id, salt, purpose).encrypt(nonce, plaintext, head + bound_to.encode())
 
-    def decrypt(self, envelope: bytes, *, purpose: str = CONTENT) -> bytes:
+    def decrypt(self, envelope: bytes, *, purpose: str = CONTENT, bound_to: str = "") -> bytes:
         """Return what `encrypt` was given.
 
         Raises:
             UnknownMasterKey: the key that it was made under is not on this keyring.
-            DamagedEnvelope: it is no envelope, was changed, or was made for another purpose or by another key.
+            DamagedEnvelope: it is no envelope, was changed, or was made for another purpose, owner or key.
         """
         parts = _split(envelope)
         if parts.key_id not in self._masters:
             raise UnknownMasterKey(f"The master key {parts.key_id!r} is not in KAIROS_MASTER_KEYS.")
         cipher = self._cipher(parts.key_id, parts.salt, purpose)
         try:
-            return cipher.decrypt(parts.nonce, parts.ciphertext, parts.head)
+            return cipher.decrypt(parts.nonce, parts.ciphertext, parts.head + bound_to.encode())
         except InvalidTag:
             raise DamagedEnvelope(
-                "The envelope was changed, or made with another key or for another purpose."
+                "The envelope was changed, or made with another key or for another purpose or owner."
             ) from None
 
     def needs_rewrap(self, envelope: bytes) -> bool:
         """Return whether the envelope was made under a master key that is not the current one."""
         return _split(envelope).key_id != self.current_key_id
 
-    def rewrap(self, envelope: bytes, *, purpose: str = CONTENT) -> bytes:
+    def rewrap(self, envelope: bytes, *, purpose: str = CONTENT, bound_to: str = "") -> bytes:
         """Return the envelope made anew under the current master key, itself if it is already. Raises as `decrypt`."""
-        plaintext = self.decrypt(envelope, purpose=purpose)
-        return self.encrypt(plaintext, purpose=purpose) if self.needs_rewrap(envelope) else envelope
+        plaintext = self.decrypt(envelope, purpose=purpose, bound_to=bound_to)
+        if not self.needs_rewrap(envelope):
+            return envelope
+        return self.encrypt(plaintext, purpose=purpose, bound_to=bound_to)
 
     def _fresh_salt(self) -> bytes:
         with self._lock:
@@ -164,9 +170,14 @@ class Keyring:
 
 def open_content(envelope: bytes) -> bytes:
     """Return the content of a call that the data plane of this deployment encrypted. Raises as `Keyring.decrypt`."""
+    return deployment_keyring().decrypt(envelope)
+
+
+def deployment_keyring() -> Keyring:
+    """Return the keyring that the deployment's settings describe. Raises `InvalidMasterKeys`."""
     from django.conf import settings
 
-    return _keyring(settings.MASTER_KEYS, settings.SECRET_KEY).decrypt(envelope)
+    return _keyring(settings.MASTER_KEYS, settings.SECRET_KEY)
 
 
 @functools.lru_cache(maxsize=1)

@@ -24,6 +24,10 @@ def api_key() -> str:
     return new("key")
 
 
+def provider_credential() -> str:
+    return new("cred")
+
+
 def invitation() -> str:
     return new("inv")
 

@@ -14,6 +14,7 @@ VIEW_REQUESTS = "view_requests"
 VIEW_CONTENT = "view_content"
 VIEW_COSTS = "view_costs"
 MANAGE_KEYS = "manage_keys"
+MANAGE_PROVIDER_KEYS = "manage_provider_keys"
 MANAGE_ROUTING = "manage_routing"
 MANAGE_MEMBERS = "manage_members"
 MANAGE_ORGANIZATION = "manage_organization"
@@ -23,13 +24,24 @@ _GRANTS: dict[str, frozenset[str]] = {
     VIEWER: frozenset({VIEW_REQUESTS, VIEW_COSTS}),
     FINANCE: frozenset({VIEW_COSTS, MANAGE_BILLING}),
     DEVELOPER: frozenset({VIEW_REQUESTS, VIEW_CONTENT, VIEW_COSTS, MANAGE_KEYS, MANAGE_ROUTING}),
-    ADMIN: frozenset({VIEW_REQUESTS, VIEW_CONTENT, VIEW_COSTS, MANAGE_KEYS, MANAGE_ROUTING, MANAGE_MEMBERS}),
+    ADMIN: frozenset(
+        {
+            VIEW_REQUESTS,
+            VIEW_CONTENT,
+            VIEW_COSTS,
+            MANAGE_KEYS,
+            MANAGE_PROVIDER_KEYS,
+            MANAGE_ROUTING,
+            MANAGE_MEMBERS,
+        }
+    ),
     OWNER: frozenset(
         {
             VIEW_REQUESTS,
             VIEW_CONTENT,
             VIEW_COSTS,
             MANAGE_KEYS,
+            MANAGE_PROVIDER_KEYS,
             MANAGE_ROUTING,
             MANAGE_MEMBERS,
             MANAGE_ORGANIZATION,

@@ -1,9 +1,10 @@
-"""The tables of accounts: users, organizations, workspaces, memberships, invitations, API keys and the audit trail."""
+"""The tables of accounts: people, organizations, workspaces, memberships, invitations, keys and the audit trail."""
 
 from accounts.models.api_key import ApiKey
 from accounts.models.audit_event import AuditEvent, AuditTrailIsAppendOnly
 from accounts.models.invitation import Invitation, SignInLink
 from accounts.models.organization import Membership, Organization, Workspace
+from accounts.models.provider_credential import ProviderCredential
 from accounts.models.user import User
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Invitation",
     "Membership",
     "Organization",
+    "ProviderCredential",
     "SignInLink",
     "User",
     "Workspace",

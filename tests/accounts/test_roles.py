@@ -13,6 +13,7 @@ TABLE = {
     roles.VIEW_CONTENT: (True, True, True, False, False),
     roles.VIEW_COSTS: (True, True, True, True, True),
     roles.MANAGE_KEYS: (True, True, True, False, False),
+    roles.MANAGE_PROVIDER_KEYS: (True, True, False, False, False),
     roles.MANAGE_ROUTING: (True, True, True, False, False),
     roles.MANAGE_MEMBERS: (True, True, False, False, False),
     roles.MANAGE_ORGANIZATION: (True, False, False, False, False),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 from allauth.account.models import EmailAddress
 from django.utils import timezone
 
-from accounts import api_keys, audit, memberships, organizations, tokens, workspaces
-from accounts.models import Membership, Organization, User, Workspace
+from accounts import api_keys, audit, memberships, organizations, provider_credentials, tokens, workspaces
+from accounts.models import Membership, Organization, ProviderCredential, User, Workspace
 
 PASSWORD = "correct horse battery staple"
 
@@ -110,3 +111,17 @@ def make_cast() -> Cast:
 
 
 _ACME = {"admin": "adam", "developer": "bob", "finance": "finn", "viewer": "victor"}
+
+
+def make_provider_credential(
+    organization: Organization | None = None, *, label: str | None = None, **values: Any
+) -> ProviderCredential:
+    """Bring a provider key: OpenAI's for the whole organization, unless `values` say otherwise."""
+    defaults: dict[str, Any] = {"workspace": None, "provider": "openai", "secret": "sk-provider-key-of-the-customer"}
+    return provider_credentials.create(
+        organization=organization or make_organization(),
+        label=label or f"Key {next(_numbers)}",
+        actor=audit.SYSTEM,
+        now=timezone.now(),
+        **{**defaults, **values},
+    )
