@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0003_refuse_changes_of_audit_events'),
+        ('accounts', '0004_add_time_zone_and_guardrails'),
     ]
 
     operations = [
