@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
-from accounts import audit, key_scopes, tokens
+from accounts import audit, key_scopes, tokens, webhooks
 from accounts.models import ApiKey, User, Workspace
 
 MAXIMUM_OVERLAP = dt.timedelta(days=30)
@@ -64,6 +64,7 @@ def create(
             created_by=created_by,
         )
         _record(new.api_key, "api_key.create", actor=actor, now=now, after=_facts(new.api_key))
+        _tell(new.api_key, webhooks.API_KEY_CREATED, actor=actor, now=now)
     return new
 
 
@@ -106,6 +107,9 @@ def rotate(
             old.revoked_at = now
         old.save(update_fields=["replaced_by", "expires_at", "revoked_at", "changed_at"])
         _record(old, "api_key.rotate", actor=actor, now=now, before=before, after=_facts(new.api_key))
+        _tell(new.api_key, webhooks.API_KEY_CREATED, actor=actor, now=now, replaces=old.pk)
+        if old.revoked_at is not None:
+            _tell(old, webhooks.API_KEY_REVOKED, actor=actor, now=now)
     return new
 
 
@@ -118,6 +122,7 @@ def revoke(*, api_key: ApiKey, actor: audit.Actor, now: dt.datetime) -> None:
         current.revoked_at = now
         current.save(update_fields=["revoked_at", "changed_at"])
         _record(current, "api_key.revoke", actor=actor, now=now, before=_facts(current))
+        _tell(current, webhooks.API_KEY_REVOKED, actor=actor, now=now)
 
 
 def touch_last_used(used: Mapping[str, dt.datetime]) -> None:
@@ -184,6 +189,16 @@ def _record(
         now=now,
         before=before,
         after=after,
+    )
+
+
+def _tell(api_key: ApiKey, event_type: str, *, actor: audit.Actor, now: dt.datetime, replaces: str = "") -> None:
+    """Emit what became of a key; never the key."""
+    webhooks.emit(
+        organization_id=api_key.workspace.organization_id,
+        event_type=event_type,
+        data=_facts(api_key) | {"actor": tokens.redact(actor.label)} | ({"replaces": replaces} if replaces else {}),
+        now=now,
     )
 
 

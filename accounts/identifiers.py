@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower case
@@ -10,6 +11,12 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower cas
 def new(prefix: str) -> str:
     """Return `prefix_` and 20 random characters of base 32 (100 bits)."""
     return f"{prefix}_{''.join(secrets.choice(_ALPHABET) for _ in range(20))}"
+
+
+def derived(prefix: str, text: str) -> str:
+    """Return the identifier that always follows from `text`: 20 characters as `new` has them."""
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:13], "big")
+    return f"{prefix}_{''.join(_ALPHABET[number >> 5 * place & 31] for place in range(20))}"
 
 
 def organization() -> str:
@@ -54,3 +61,19 @@ def limit() -> str:
 
 def route_change() -> str:
     return new("chg")
+
+
+def collector() -> str:
+    return new("otel")
+
+
+def webhook_endpoint() -> str:
+    return new("hook")
+
+
+def webhook_event() -> str:
+    return new("evt")
+
+
+def webhook_delivery() -> str:
+    return new("dlv")

@@ -16,6 +16,7 @@ VIEW_COSTS = "view_costs"
 MANAGE_KEYS = "manage_keys"
 MANAGE_PROVIDER_KEYS = "manage_provider_keys"
 MANAGE_ROUTING = "manage_routing"
+MANAGE_INTEGRATIONS = "manage_integrations"
 MANAGE_MEMBERS = "manage_members"
 MANAGE_ORGANIZATION = "manage_organization"
 MANAGE_BILLING = "manage_billing"
@@ -32,6 +33,7 @@ _GRANTS: dict[str, frozenset[str]] = {
             MANAGE_KEYS,
             MANAGE_PROVIDER_KEYS,
             MANAGE_ROUTING,
+            MANAGE_INTEGRATIONS,
             MANAGE_MEMBERS,
         }
     ),
@@ -43,6 +45,7 @@ _GRANTS: dict[str, frozenset[str]] = {
             MANAGE_KEYS,
             MANAGE_PROVIDER_KEYS,
             MANAGE_ROUTING,
+            MANAGE_INTEGRATIONS,
             MANAGE_MEMBERS,
             MANAGE_ORGANIZATION,
             MANAGE_BILLING,

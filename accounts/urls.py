@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from accounts.views import entrance, home, keys, members, settings
+from accounts.views import entrance, home, keys, members, settings, webhooks
 
 urlpatterns = [
     path("", home.home, name="home"),
@@ -40,4 +40,12 @@ urlpatterns = [
         settings.workspace_content,
         name="workspace_content",
     ),
+    path("o/<slug:slug>/webhooks/", webhooks.listing, name="webhooks"),
+    path("o/<slug:slug>/webhooks/new/", webhooks.add, name="webhook_add"),
+    path("o/<slug:slug>/webhooks/<str:endpoint_id>/", webhooks.change, name="webhook_change"),
+    path("o/<slug:slug>/webhooks/<str:endpoint_id>/rotate/", webhooks.rotate, name="webhook_rotate"),
+    path("o/<slug:slug>/webhooks/<str:endpoint_id>/test/", webhooks.attempt, name="webhook_test"),
+    path("o/<slug:slug>/webhooks/<str:endpoint_id>/pause/", webhooks.pause, name="webhook_pause"),
+    path("o/<slug:slug>/webhooks/<str:endpoint_id>/remove/", webhooks.remove, name="webhook_remove"),
+    path("o/<slug:slug>/webhooks/deliveries/<str:delivery_id>/resend/", webhooks.resend, name="webhook_resend"),
 ]

@@ -1,8 +1,12 @@
-"""The tables of analytics: route changes, their comparisons, experiments and their evaluations."""
+"""The tables of analytics: route changes, their comparisons, experiments and their evaluations, and the collectors of
+customers with what waits for them."""
 
 from __future__ import annotations
 
+import datetime as dt
+
 from django.db import models
+from django.db.models import Q
 
 from accounts import identifiers
 
@@ -118,3 +122,63 @@ class JobLease(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} until {self.held_until}"
+
+
+class CollectorQuerySet(models.QuerySet["Collector"]):
+    def for_organization(self, organization_id: str) -> CollectorQuerySet:
+        return self.filter(organization_id=organization_id)
+
+    def due(self, now: dt.datetime) -> CollectorQuerySet:
+        """Return the collectors that something may be sent to at `now`, and that nobody is sending to."""
+        free = Q(leased_until=None) | Q(leased_until__lte=now)
+        return self.filter(free, is_enabled=True, next_attempt_at__lte=now)
+
+
+class Collector(models.Model):
+    """A customer's OpenTelemetry collector: where the records of an organization, or of one workspace, go as OTLP."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.collector, editable=False)
+    organization = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="+")
+    # Empty: the calls of all workspaces.
+    workspace = models.ForeignKey("accounts.Workspace", on_delete=models.CASCADE, null=True, related_name="+")
+    endpoint = models.CharField(max_length=500)  # without /v1/traces
+    headers_envelope = models.BinaryField(default=bytes)  # encrypted JSON, name → value; empty: none
+    header_names = models.JSONField(default=list)
+    sends_traces = models.BooleanField(default=True)
+    sends_metrics = models.BooleanField(default=True)
+    sample_percent = models.PositiveSmallIntegerField(default=100)  # of traces; calls that failed are always sent
+    is_enabled = models.BooleanField(default=True)
+    failures = models.PositiveIntegerField(default=0)  # in a row
+    failing_since_at = models.DateTimeField(null=True)
+    failure = models.CharField(max_length=300, blank=True)
+    last_success_at = models.DateTimeField(null=True)
+    next_attempt_at = models.DateTimeField(default=dt.datetime.fromtimestamp(0, dt.UTC))
+    leased_until = models.DateTimeField(null=True)  # a worker is sending to it
+    sent_records = models.PositiveBigIntegerField(default=0)
+    dropped_records = models.PositiveBigIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = CollectorQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.endpoint
+
+
+class TelemetryBatch(models.Model):
+    """Some records of one segment that a collector has not taken yet."""
+
+    collector = models.ForeignKey(Collector, on_delete=models.CASCADE, related_name="batches")
+    segment_id = models.CharField(max_length=80)
+    part = models.PositiveIntegerField()
+    records = models.PositiveIntegerField()  # how many
+    payload = models.BinaryField()  # see analytics.deliveries
+    has_sent_traces = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_index=True)  # old batches are dropped
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["collector", "segment_id", "part"], name="one_batch_per_part_of_a_segment")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.segment_id} part {self.part} for {self.collector_id}"

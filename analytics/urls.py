@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from analytics.views import costs, experiments, onboarding, overview, quality, request_detail, requests, styleguide
+from analytics.views import (
+    collectors,
+    costs,
+    experiments,
+    onboarding,
+    overview,
+    quality,
+    request_detail,
+    requests,
+    styleguide,
+)
 
 urlpatterns: list[URLPattern] = [
     path("o/<slug:slug>/overview/", overview.overview, name="overview"),
@@ -23,5 +33,13 @@ urlpatterns: list[URLPattern] = [
     path("o/<slug:slug>/experiments/<str:experiment_id>.csv", experiments.detail_csv, name="experiment_csv"),
     path("o/<slug:slug>/experiments/<str:experiment_id>/start/", experiments.start, name="experiment_start"),
     path("o/<slug:slug>/experiments/<str:experiment_id>/stop/", experiments.stop, name="experiment_stop"),
+    path("o/<slug:slug>/integrations/", collectors.listing, name="integrations"),
+    path("o/<slug:slug>/integrations/collectors/new/", collectors.add, name="collector_add"),
+    path("o/<slug:slug>/integrations/collectors/<str:collector_id>/", collectors.change, name="collector_change"),
+    path("o/<slug:slug>/integrations/collectors/<str:collector_id>/test/", collectors.attempt, name="collector_test"),
+    path("o/<slug:slug>/integrations/collectors/<str:collector_id>/pause/", collectors.pause, name="collector_pause"),
+    path(
+        "o/<slug:slug>/integrations/collectors/<str:collector_id>/remove/", collectors.remove, name="collector_remove"
+    ),
     path("styleguide/", styleguide.styleguide, name="styleguide"),
 ]

@@ -5,13 +5,20 @@ A crash anywhere leaves the segment unmarked and it is delivered again: ClickHou
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from django.db import Error as DatabaseError
+from django.db import transaction
+from django.utils import timezone
+
 from accounts import api_keys, encryption
-from analytics import loader, spool, stored_records
+from analytics import deliveries, loader, spool, stored_records
 from analytics.stored_records import Account
 from billing import ledger
+
+logger = logging.getLogger(__name__)
 
 
 class DamagedMessage(Exception):
@@ -29,17 +36,35 @@ def load(*, segment_id: str, body: str, sha256: str) -> bool:
     if ledger.is_posted(segment_id=segment_id):
         return False
     try:
-        result = loader.load(spool.unpack(body, sha256), open_content=encryption.open_content)
+        data = spool.unpack(body, sha256)
+        result = loader.load(data, open_content=encryption.open_content)
     except (spool.DamagedParcel, spool.DamagedSegment, stored_records.UnknownColumns) as error:
         raise DamagedMessage(str(error)) from error
     if result.segment_id != segment_id:
         raise DamagedMessage("The segment's header names another segment.")
-    is_new = ledger.post_segment(
-        segment_id=segment_id, sha256=sha256, records=result.records, dead_letters=result.dead_letters
-    )
+    with transaction.atomic():
+        is_new = ledger.post_segment(
+            segment_id=segment_id, sha256=sha256, records=result.records, dead_letters=result.dead_letters
+        )
+        if is_new:
+            _keep_for_collectors(data, result.records)
     if is_new:
         api_keys.touch_last_used(_last_uses(result.records))
     return is_new
+
+
+def _keep_for_collectors(data: bytes, records: Iterable[Account]) -> None:
+    """Keep the records for the customers' collectors, in the transaction of the mark. A fault there fails no loading:
+    telemetry may be missed, money may not."""
+    try:
+        with transaction.atomic():
+            deliveries.keep(
+                data=data, organization_ids={record.organization_id for record in records}, now=timezone.now()
+            )
+    except DatabaseError:
+        raise
+    except Exception as error:
+        logger.error("A segment was not kept for its collectors", extra={"error": type(error).__name__})
 
 
 def _last_uses(records: Iterable[Account]) -> dict[str, datetime]:

@@ -41,6 +41,16 @@ app.conf.update(
             "schedule": 60.0,
             "options": {"expires": 60},
         },
+        "send telemetry to collectors": {
+            "task": "analytics.tasks.deliver_telemetry",
+            "schedule": 2.0,
+            "options": {"expires": 10},
+        },
+        "send webhooks": {
+            "task": "accounts.tasks.deliver_webhooks",
+            "schedule": 5.0,
+            "options": {"expires": 10},
+        },
         "compare the ledger with the log store": {
             "task": "billing.tasks.reconcile",
             "schedule": crontab(hour=3, minute=17),

@@ -6,6 +6,7 @@ from accounts.models.invitation import Invitation, SignInLink
 from accounts.models.organization import Membership, Organization, Workspace
 from accounts.models.provider_credential import ProviderCredential
 from accounts.models.user import User
+from accounts.models.webhook import WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 __all__ = [
     "ApiKey",
@@ -17,5 +18,8 @@ __all__ = [
     "ProviderCredential",
     "SignInLink",
     "User",
+    "WebhookDelivery",
+    "WebhookEndpoint",
+    "WebhookEvent",
     "Workspace",
 ]

@@ -40,6 +40,7 @@ _PAGES: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         (
             ("Keys", "keys", "key-round", roles.MANAGE_KEYS),
             ("Members", "members", "users", roles.VIEW_COSTS),
+            ("Integrations", "integrations", "activity", roles.MANAGE_INTEGRATIONS),
             ("Settings", "settings", "settings", roles.MANAGE_ORGANIZATION),
         ),
     ),
@@ -49,7 +50,10 @@ _PARENTS = {
     "experiment": "experiments",
     "quality_change": "quality",
     "request_detail": "requests",
+    "webhooks": "integrations",
     # These answer with the page itself: they show a new key or what was wrong.
+    "collector_add": "integrations",
+    "collector_change": "integrations",
     "key_create": "keys",
     "key_rotate": "keys",
     "member_change_role": "members",
@@ -57,6 +61,9 @@ _PARENTS = {
     "member_remove": "members",
     "organization_leave": "members",
     "organization_rename": "settings",
+    "webhook_add": "integrations",
+    "webhook_change": "integrations",
+    "webhook_rotate": "integrations",
     "workspace_content": "settings",
     "workspace_create": "settings",
     "workspace_rename": "settings",

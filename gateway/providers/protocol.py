@@ -38,10 +38,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A model at a provider: where a call can go. `base_url` has no trailing slash; `api_key` never reaches a log.
-
-    A `base_url` that a customer named begins with `guarded+`: `gateway.upstream` checks the address that it leads to.
-    """
+    """A model at a provider: where a call can go. `base_url` has no trailing slash; `api_key` never reaches a log."""
 
     model: str  # our name, vendor/model
     provider: str  # our provider name: openai, anthropic, google, ...
@@ -51,8 +48,7 @@ class Endpoint:
     api_key: str = field(repr=False, default="")
     is_simulated: bool = False
     key_source: str = MANAGED  # whose key: managed is the operator's, byok the customer's
-    credential_id: str = ""  # which of the customer's; `request` for one that came with the call
-    credential_label: str = ""
+    credential_id: str = ""  # which of the customer's
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True, gc=False):

@@ -15,6 +15,7 @@ TABLE = {
     roles.MANAGE_KEYS: (True, True, True, False, False),
     roles.MANAGE_PROVIDER_KEYS: (True, True, False, False, False),
     roles.MANAGE_ROUTING: (True, True, True, False, False),
+    roles.MANAGE_INTEGRATIONS: (True, True, False, False, False),
     roles.MANAGE_MEMBERS: (True, True, False, False, False),
     roles.MANAGE_ORGANIZATION: (True, False, False, False, False),
     roles.MANAGE_BILLING: (True, False, False, True, False),

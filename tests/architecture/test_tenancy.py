@@ -11,9 +11,9 @@ from django.test import Client
 from django.urls import get_resolver
 from django.utils import timezone
 
-from accounts import audit, invitations
-from accounts.models import Organization
-from analytics.models import Experiment, RouteChange
+from accounts import audit, invitations, webhooks
+from accounts.models import Organization, WebhookDelivery, WebhookEndpoint
+from analytics.models import Collector, Experiment, RouteChange
 from gateway.models import RoutingPolicy
 from tests.architecture import leaky_urls, tenancy
 from tests.architecture.tenancy import Example
@@ -72,6 +72,22 @@ def _route_change(organization: Organization) -> str:
     ).pk
 
 
+def _collector(organization: Organization) -> str:
+    return Collector.objects.create(organization=organization, endpoint="https://127.0.0.1").pk
+
+
+def _webhook(organization: Organization) -> str:
+    return WebhookEndpoint.objects.create(
+        organization=organization, url="https://example.com/hook", secret_envelope=b"not to be opened"
+    ).pk
+
+
+def _webhook_delivery(organization: Organization) -> str:
+    endpoint = WebhookEndpoint.objects.get(pk=_webhook(organization))
+    webhooks.attempt(endpoint=endpoint, now=timezone.now())
+    return WebhookDelivery.objects.get(endpoint=endpoint).pk
+
+
 def _logged_request(organization: Organization) -> str:
     record = request_logs.make_request_log(
         organization_id=organization.pk, workspace_id=organization.workspaces.get().pk, started_at=timezone.now()
@@ -81,6 +97,11 @@ def _logged_request(organization: Organization) -> str:
 
 
 EXAMPLES: dict[str, Example] = {
+    "collector_add": Example(),
+    "collector_change": Example({"collector_id": _collector}),
+    "collector_pause": Example({"collector_id": _collector}),
+    "collector_remove": Example({"collector_id": _collector}),
+    "collector_test": Example({"collector_id": _collector}),
     "costs": Example(),
     "costs_csv": Example(),
     "experiment": Example({"experiment_id": _experiment}),
@@ -89,6 +110,7 @@ EXAMPLES: dict[str, Example] = {
     "experiment_start": Example({"experiment_id": _experiment}),
     "experiment_stop": Example({"experiment_id": _experiment}),
     "experiments": Example(),
+    "integrations": Example(),
     "invitation_withdraw": Example({"invitation_id": _invitation}),
     "key_create": Example(),
     "key_revoke": Example({"key_id": _api_key}),
@@ -115,6 +137,14 @@ EXAMPLES: dict[str, Example] = {
     "routing_roll_back": Example({"workspace_id": _workspace, "number": _policy_number}),
     "routing_save": Example({"workspace_id": _workspace}),
     "settings": Example(),
+    "webhook_add": Example(),
+    "webhook_change": Example({"endpoint_id": _webhook}),
+    "webhook_pause": Example({"endpoint_id": _webhook}),
+    "webhook_remove": Example({"endpoint_id": _webhook}),
+    "webhook_resend": Example({"delivery_id": _webhook_delivery}),
+    "webhook_rotate": Example({"endpoint_id": _webhook}),
+    "webhook_test": Example({"endpoint_id": _webhook}),
+    "webhooks": Example(),
     "workspace_content": Example({"workspace_id": _workspace}),
     "workspace_create": Example(),
     "workspace_rename": Example({"workspace_id": _workspace}),

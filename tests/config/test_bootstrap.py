@@ -109,7 +109,7 @@ def test_an_unusable_provider_setting_is_told_before_anything_is_made(settings: 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_database_without_our_tables_is_told_in_words() -> None:
-    newest = [node for node in MigrationExecutor(connection).loader.graph.leaf_nodes() if node[0] == "accounts"]
+    newest = MigrationExecutor(connection).loader.graph.leaf_nodes()  # other apps' tables go along, and come back
     MigrationExecutor(connection).migrate([("accounts", "0001_initial")])
     try:
         with pytest.raises(CommandError, match=r"Run `python manage\.py migrate` first\."):
