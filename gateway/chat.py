@@ -78,7 +78,7 @@ def answer(state: State, draft: Draft, completion: Completion, *, started: float
     draft.service_tier = completion.service_tier
     message = completion.message
     draft.signals = _judged(lambda: signals.of_completion(call.shape, message, completion.finish_reason))
-    if draft.key.stores_content:
+    if draft.keeps_content:
         draft.keep_response(message)
     settle(state, draft, completion.usage)
     x_kairosroute = answer_object(draft)
@@ -151,7 +151,7 @@ class Broadcast:
         self._started = started
         self._listener = Listener(call.shape)
         self._writer = None if draft.dialect.is_passed_through else draft.dialect.writer(call, first_facts(draft))
-        is_kept = draft.key.stores_content or draft.response_cache == MISS
+        is_kept = draft.keeps_content or draft.response_cache == MISS
         self._kept: list[bytes] | None = [] if is_kept else None
         draft.first_token_us = round((time.perf_counter() - started) * 1e6)
         state.metrics.streams += 1

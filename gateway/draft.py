@@ -113,6 +113,11 @@ class Draft:
         settled = self.settlement
         return self.reserved_nanousd if settled.price_state == UNPRICED else settled.provider_cost_nanousd
 
+    @property
+    def keeps_content(self) -> bool:
+        """Whether what is said may be stored: the workspace opted in, and the call did not opt out."""
+        return self.key.stores_content and (self.call is None or self.call.preferences.keeps_content)
+
     def _is_paid_otherwise(self, endpoint: Endpoint) -> bool:
         """Return whether a fallback went to another's account than the intent said."""
         first = self.identity_endpoint

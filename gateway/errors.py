@@ -213,6 +213,13 @@ class UpstreamError(UpstreamFailed):
     pass
 
 
+class UpstreamKeyRefused(UpstreamError):
+    status = 401
+    type = "authentication_error"
+    default_code = "upstream_account"
+    error_type = "authentication"
+
+
 class UpstreamOverloaded(UpstreamFailed):
     status = 503
     default_code = "overloaded"
@@ -240,6 +247,7 @@ UPSTREAM_ERRORS: dict[str, type[UpstreamFailed]] = {
         UpstreamRejected,
         UpstreamRateLimited,
         UpstreamError,
+        UpstreamKeyRefused,
         UpstreamOverloaded,
         UpstreamTimeout,
         UpstreamGarbage,

@@ -18,6 +18,7 @@ from gateway import authentication, chat, dispatch, errors, idempotency, identif
 from gateway.dialects.protocol import Dialect
 from gateway.draft import Draft
 from gateway.http import JSON_HEAD, SSE_HEAD
+from gateway.preferences import NO_PREFERENCES
 from gateway.providers.protocol import Endpoint, StreamReader
 from gateway.state import State
 from gateway.upstream import Connection
@@ -148,8 +149,9 @@ class LaneCall:
 
     def _endpoint_of(self, draft: Draft, body: bytes, headers: dict[bytes, bytes]) -> Endpoint | None:
         chat.read(draft, body, headers)
-        assert draft.call is not None
-        if draft.call.preferences.cache_ttl_s is not None:
+        call = draft.call
+        assert call is not None
+        if call.request_keys or (call.preferences is not NO_PREFERENCES and call.preferences.needs_asgi):
             return None
         chat.decide(self._state, draft)
         assert draft.decision is not None
@@ -157,7 +159,7 @@ class LaneCall:
         endpoint = endpoints[0]
         if len(endpoints) != 1 or endpoint.is_simulated or endpoint.protocol != _PROTOCOL:
             return None
-        if self._state.recorder.is_awaited and draft.call is not None and draft.call.is_stream:
+        if self._state.recorder.is_awaited and call.is_stream:
             return None
         return endpoint
 

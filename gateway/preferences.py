@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import msgspec
 
+DEFAULT_CACHE_TTL_S = 300  # where the client asks for the cache and says no time
+
 
 class MaxPrice(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """The most that may be paid: nano-USD per million tokens, nano-USD per request. None: no bound."""
@@ -60,7 +62,21 @@ class Preferences(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     cache_namespace: str = ""
     refreshes_cache: bool = False
     keeps_content: bool = True  # False: nothing of this call may be stored, whatever the workspace says
+    # the answer
+    explain: str = "summary"  # how much of the receipt the answer carries: none, summary, full
+    is_dry_run: bool = False  # say where the call would go, and do not send it
     echoes: frozenset[str] = frozenset()  # whose response headers and objects to add: litellm, portkey, openrouter, …
+
+    @property
+    def needs_asgi(self) -> bool:
+        """Whether serving the call takes more than one attempt at one endpoint with the deployment's time-outs."""
+        return (
+            self.retries is not None
+            or self.timeout_s is not None
+            or self.first_token_timeout_s is not None
+            or self.cache_ttl_s is not None
+            or self.is_dry_run
+        )
 
 
 class Trace(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -99,7 +99,7 @@ class Recorder:
         """
         line = self._remember(draft, latency_us=latency_us)
         content = None
-        if draft.key.stores_content:
+        if draft.keeps_content:
             try:
                 content = self._content(draft)
             except Exception as error:  # the record matters more than what was said; the text may quote it

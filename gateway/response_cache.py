@@ -25,7 +25,7 @@ OFF, MISS, HIT, REPLAY = "off", "miss", "hit", "replay"
 MAX_TTL_S = 30 * 86_400
 _MAX_KEPT_BYTES = 4 * 1024 * 1024
 # What does not change the answer, or is looked at apart.
-_LEFT_OUT = fields.GATEWAY_ONLY | {
+_LEFT_OUT = (fields.GATEWAY_ONLY - fields.SIMULATOR_ONLY) | {
     "model",
     "stream",
     "stream_options",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
+from accounts import outbound
 from accounts.encryption import Keyring
 from analytics import events, request_log
 from analytics.spool import Writer
@@ -64,7 +65,7 @@ class State:
         shipper = await asyncio.to_thread(shipping.recover_and_start, settings.SPOOL_DIR)
         snapshot = Snapshot()
         snapshot.start()
-        upstream = Upstream(loop)
+        upstream = Upstream(loop, guard=outbound.guard())
         keyring = Keyring.from_settings(settings.MASTER_KEYS, settings.SECRET_KEY)
         kept = vault.Vault(
             vault.open_shelf(

@@ -1,12 +1,12 @@
 """Read OpenAI's chat body and the headers beside it: what is asked, and who it is charged to. Pure.
 
-The body is checked in one typed pass and not decoded further: a call that is passed through never needs more. Our own
-request options stand in the body's `kairosroute` object or in `X-KairosRoute-*` headers; the body wins.
+The body is checked in one typed pass and not decoded further: a call that is passed through never needs more. A body
+with OpenAI's fields only, beside headers that every client sends, asks for nothing else; all others are read by the
+tables of `gateway.dialects.compatibility`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -15,10 +15,10 @@ import orjson
 
 from gateway import errors, estimation
 from gateway.context import NOBODY, NOTHING, Attribution, ChatCall
+from gateway.dialects import compatibility, kairosroute, refusals, values
+from gateway.dialects.refusals import MAX_DEPTH
+from gateway.dialects.wishes import Wishes
 
-MAX_DEPTH = 64
-_MAX_TAGS = 32
-_MAX_TEXT = 256
 _MAX_MODEL = 256
 
 _Object = dict[str, Any]
@@ -60,27 +60,6 @@ class _Body(msgspec.Struct, gc=False):
     kairosroute: _Raw = _Raw()
 
 
-class _Options(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """Our own options, as documented in docs/reference/api.md."""
-
-    quality_bar: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
-    max_cost_usd: Annotated[float, msgspec.Meta(ge=0)] | None = None
-    task: str | None = None
-    agent: str | None = None
-    feature: str | None = None
-    agent_run: str | None = None
-    session: str | None = None
-    workspace: str | None = None
-    tags: _Object | None = None
-    experiment: str | None = None
-    candidates: list[str] | None = None
-    exclude: list[str] | None = None
-    baseline: str | None = None
-    explain: Literal["none", "summary", "full"] | None = None
-    dry_run: bool | None = None
-    fault: str | None = None
-
-
 class _PlainMessage(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | None = None
@@ -105,43 +84,8 @@ class _PlainBody(_Body, gc=False, forbid_unknown_fields=True):
 
 _decode_plain = msgspec.json.Decoder(_PlainBody).decode
 _decode = msgspec.json.Decoder(_Body).decode
-_decode_options = msgspec.json.Decoder(_Options | None).decode
-_OPTION_NAMES = ", ".join(sorted(set(_Options.__struct_fields__) - {"fault"}))
-
-_EXPECTED = {
-    "model": "the name of a model, or `auto`",
-    "messages": "a list with at least one message",
-    "messages[].role": "one of system, developer, user, assistant or tool",
-    "messages[].content": "a string or a list of parts",
-    "stop": "a string or a list of strings",
-    "tool_choice": "a string or an object",
-    "kairosroute.quality_bar": "a number from 0 to 1",
-    "kairosroute.max_cost_usd": "a number of US dollars",
-    "kairosroute.explain": "`none`, `summary` or `full`",
-}
-_TYPE_WORDS = {
-    "bool": "true or false",
-    "float": "a number",
-    "int": "a whole number",
-    "str": "a string",
-    "array": "a list",
-    "object": "an object",
-}
-_PATH = re.compile(r" - at `\$\.?(.*?)`$")
-_TYPE = re.compile(r"Expected `([a-z]+)")
-_MISSING = re.compile(r"missing required field `(\w+)`")
-_UNKNOWN = re.compile(r"unknown field `(.*?)`")
-_INDEX = re.compile(r"\[(\d+|\.\.\.)\]")
-_POSITION = re.compile(r"\(byte (\d+)\)")
-
-_ATTRIBUTION_HEADERS = (
-    b"x-kairosroute-agent",
-    b"x-kairosroute-feature",
-    b"x-kairosroute-agent-run",
-    b"x-kairosroute-session",
-    b"x-kairosroute-tags",
-    b"x-session-id",
-)
+_no_retries = (None, b"0")
+_is_inert = compatibility.INERT.issuperset
 
 
 def parse_chat(raw: bytes, headers: Mapping[bytes, bytes], *, is_test: bool, dialect: str = "openai") -> ChatCall:
@@ -158,46 +102,101 @@ def parse_chat(raw: bytes, headers: Mapping[bytes, bytes], *, is_test: bool, dia
     except msgspec.ValidationError:
         asked, is_plain = _decode_leniently(raw), False
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise _not_json(str(error), raw) from None
+        raise refusals.not_json(str(error), raw) from None
     if not asked.model:
         raise errors.InvalidRequest("`model` is missing: name a model, or `auto`.", param="model", code="missing_model")
     if len(asked.model) > _MAX_MODEL:
         raise errors.InvalidRequest(
             f"`model` is longer than {_MAX_MODEL} characters: no model is named like that.", param="model"
         )
-    if not is_plain or _holds_unread(asked):
-        _require_readable(raw)
+    decoded: dict[str, Any] = NOTHING
+    if not is_plain:
+        decoded = _readable(raw)
+    elif _holds_unread(asked):
+        _readable(raw)
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_too_deep(raw):
-        raise errors.InvalidRequest(f"The JSON body nests deeper than {MAX_DEPTH} levels.", code="json_too_deep")
+        raise refusals.too_deep()
+    if (
+        is_plain
+        and not asked.kairosroute
+        and asked.metadata is None
+        and _is_inert(headers)
+        and headers.get(b"x-stainless-retry-count") in _no_retries
+    ):
+        shape = _shape(asked)
+        return ChatCall(
+            raw=raw,
+            dialect=dialect,
+            requested_model=asked.model,
+            is_stream=asked.stream is True,
+            wants_usage=_wants_usage(asked),
+            task_type=_task_of(shape),
+            task_source="shape",
+            attribution=NOBODY if asked.user is None else Attribution(end_user=asked.user[:256]),
+            shape=shape,
+            is_plain=asked.reasoning_effort is None,
+            output_tokens=estimation.output_bound(asked.max_completion_tokens or asked.max_tokens, asked.n),
+        )
+    return _with_wishes(asked, raw, decoded, headers, is_test=is_test, dialect=dialect, is_plain=is_plain)
+
+
+def _with_wishes(
+    asked: _Body,
+    raw: bytes,
+    decoded: dict[str, Any],
+    headers: Mapping[bytes, bytes],
+    *,
+    is_test: bool,
+    dialect: str,
+    is_plain: bool,
+) -> ChatCall:
+    """Return a call that says more than OpenAI's fields, or may: `decoded` is its body unless that is plain."""
+    wishes = Wishes(headers, is_test=is_test)
+    compatibility.read_headers(wishes, headers)
+    if not compatibility.FIELD_NAMES.isdisjoint(decoded):
+        compatibility.read_body(wishes, decoded)
+    if asked.user:
+        wishes.name(end_user=asked.user[:256])
     options = NOTHING
     if asked.kairosroute:
-        options, raw = _take_options(asked, raw, is_test=is_test)
-        is_plain = False
+        options = kairosroute.decode(asked.kairosroute)
+        raw, is_plain = _without_options(decoded or orjson.loads(raw), options, is_test=is_test), False
+    if asked.metadata:
+        wishes.tag_all(asked.metadata)
+        raw = _fit_metadata(wishes, asked.metadata, raw)
+    kairosroute.apply(wishes, options)
     task = options.get("task")
     shape = _shape(asked)
     return ChatCall(
         raw=raw,
         dialect=dialect,
-        requested_model=asked.model,
+        requested_model=wishes.model or asked.model,
         is_stream=asked.stream is True,
-        wants_usage=asked.stream_options is not None and asked.stream_options.get("include_usage") is True,
+        wants_usage=_wants_usage(asked),
         task_type=task[:40] if task else _task_of(shape),
         task_source="request" if task else "shape",
-        attribution=_attribution(asked, options, headers),
+        attribution=wishes.attribution(),
         options=options,
         shape=shape,
         is_plain=is_plain and asked.reasoning_effort is None,
+        preferences=wishes.preferences(),
+        trace=wishes.trace(),
+        not_applied=wishes.not_applied(),
         output_tokens=estimation.output_bound(asked.max_completion_tokens or asked.max_tokens, asked.n),
     )
+
+
+def _wants_usage(asked: _Body) -> bool:
+    return asked.stream_options is not None and asked.stream_options.get("include_usage") is True
 
 
 def _decode_leniently(raw: bytes) -> _Body:
     try:
         return _decode(raw)
     except msgspec.ValidationError as error:
-        raise _wrong(str(error)) from None
+        raise refusals.wrong(str(error)) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise _not_json(str(error), raw) from None
+        raise refusals.not_json(str(error), raw) from None
 
 
 def _holds_unread(asked: Any) -> bool:
@@ -215,12 +214,17 @@ def _holds_unread(asked: Any) -> bool:
     )
 
 
-def _require_readable(raw: bytes) -> None:
-    """Raise for what the typed pass skipped and later steps could not read: a call fails here or not at all."""
+def _readable(raw: bytes) -> dict[str, Any]:
+    """Return the body decoded. What the typed pass skipped and later steps could not read fails here or not at all.
+
+    Raises:
+        errors.InvalidRequest: it is not JSON after all.
+    """
     try:
-        orjson.loads(raw)
+        body: dict[str, Any] = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
-        raise _not_json(str(error), raw) from None
+        raise refusals.not_json(str(error), raw) from None
+    return body
 
 
 def _shape(asked: _Body) -> dict[str, Any]:
@@ -245,74 +249,30 @@ def _task_of(shape: Mapping[str, Any]) -> str:
     return "structured_output" if is_json else "general"
 
 
-def _take_options(asked: _Body, raw: bytes, *, is_test: bool) -> tuple[dict[str, Any], bytes]:
-    """Return our options, and the body without them."""
-    try:
-        decoded = _decode_options(asked.kairosroute)
-    except msgspec.ValidationError as error:
-        raise _wrong_option(str(error)) from None
-    options: dict[str, Any] = {} if decoded is None else msgspec.to_builtins(decoded)
-    body = orjson.loads(raw)
-    body.pop("kairosroute", None)
+def _without_options(body: dict[str, Any], options: Mapping[str, Any], *, is_test: bool) -> bytes:
+    """Return the body without our options; a fault that they ask for stands in it for the simulator."""
+    rest = {name: value for name, value in body.items() if name != "kairosroute"}
     if "fault" in options:
         if not is_test:
             raise errors.InvalidRequest(
                 "`kairosroute.fault` works with test keys only.", param="kairosroute.fault", code="test_key_required"
             )
-        body["kairosroute_fault"] = options["fault"]
-    return options, orjson.dumps(body)
+        rest["kairosroute_fault"] = options["fault"]
+    return orjson.dumps(rest)
 
 
-def _attribution(asked: _Body, options: Mapping[str, Any], headers: Mapping[bytes, bytes]) -> Attribution:
-    if options is NOTHING and asked.user is None and not asked.metadata:
-        for name in _ATTRIBUTION_HEADERS:
-            if name in headers:
-                break
-        else:
-            return NOBODY
-    tags: dict[str, str] = {}
-    if asked.metadata:
-        _add_tags(tags, asked.metadata)
-    header_tags = headers.get(b"x-kairosroute-tags")
-    if header_tags:
-        _add_tags(tags, _header_tags(header_tags))
-    if options.get("tags"):
-        _add_tags(tags, options["tags"])
-    return Attribution(
-        agent=_text(options.get("agent"), headers.get(b"x-kairosroute-agent")),
-        feature=_text(options.get("feature"), headers.get(b"x-kairosroute-feature")),
-        agent_run=_text(options.get("agent_run"), headers.get(b"x-kairosroute-agent-run")),
-        session=_text(options.get("session"), headers.get(b"x-kairosroute-session") or headers.get(b"x-session-id")),
-        end_user=_text(asked.user, None),
-        tags=tags,
-    )
-
-
-def _text(value: str | None, header: bytes | None) -> str:
-    if value:
-        return value[:_MAX_TEXT]
-    return header.decode("utf-8", "replace")[:_MAX_TEXT] if header else ""
-
-
-def _add_tags(tags: dict[str, str], given: Mapping[str, Any]) -> None:
-    for name, value in given.items():
-        if len(tags) >= _MAX_TAGS:
-            return
-        if type(value) in (str, int, float, bool):
-            tags[name[:64]] = str(value)[:_MAX_TEXT]
-
-
-def _header_tags(value: bytes) -> dict[str, str]:
-    """Read `name=value,name=value`, or a JSON object."""
-    text = value.decode("utf-8", "replace").strip()
-    if text.startswith("{"):
-        try:
-            found = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return {}
-        return found if isinstance(found, dict) else {}
-    pairs = (part.partition("=") for part in text.split(",") if part.strip())
-    return {name.strip(): value.strip() for name, _, value in pairs}
+def _fit_metadata(wishes: Wishes, metadata: Mapping[str, Any], raw: bytes) -> bytes:
+    """Take LiteLLM's metadata out of the body: OpenAI's holds strings only, and its API refuses anything else."""
+    if all(type(value) is str for value in metadata.values()):
+        return raw
+    tags = metadata.get("tags")
+    if isinstance(tags, list):
+        for tag in tags:
+            if isinstance(tag, str):
+                wishes.tag_all(values.pairs(tag))
+    body = orjson.loads(raw)
+    del body["metadata"]
+    return orjson.dumps(body)
 
 
 def _is_too_deep(raw: bytes) -> bool:
@@ -330,54 +290,3 @@ def _is_too_deep(raw: bytes) -> bool:
             return False
         level = inner
     return True
-
-
-# -- from the decoder's words to ours: nothing of the body itself is repeated
-
-
-def _wrong(message: str) -> errors.InvalidRequest:
-    missing = _MISSING.search(message)
-    path = _PATH.search(message)
-    where = path[1] if path else ""
-    name = where
-    if missing:
-        name = f"{where}.{missing[1]}" if where else missing[1]
-    if not name:
-        return errors.InvalidRequest("The body must be a JSON object.", code="invalid_json")
-    code = f"missing_{missing[1]}" if missing and not where else "invalid_type"
-    if name == "messages" and "length" in message:
-        code = "missing_messages"
-    if name.endswith("].role"):
-        code = "invalid_role"
-    return errors.InvalidRequest(f"`{name}` must be {_expected(name, message)}.", param=name, code=code)
-
-
-def _expected(name: str, message: str) -> str:
-    known = _EXPECTED.get(_INDEX.sub("[]", name))
-    if known:
-        return known
-    found = _TYPE.search(message)
-    return _TYPE_WORDS.get(found[1], "of another type") if found else "of another type"
-
-
-def _wrong_option(message: str) -> errors.InvalidRequest:
-    unknown = _UNKNOWN.search(message)
-    if unknown:
-        return errors.InvalidRequest(
-            f"`kairosroute.{unknown[1][:64]}` is not an option. Options are: {_OPTION_NAMES}.",
-            param=f"kairosroute.{unknown[1][:64]}",
-            code="unknown_option",
-        )
-    path = _PATH.search(message)
-    name = f"kairosroute.{path[1]}" if path and path[1] else "kairosroute"
-    return errors.InvalidRequest(f"`{name}` must be {_expected(name, message)}.", param=name, code="invalid_type")
-
-
-def _not_json(message: str, raw: bytes) -> errors.InvalidRequest:
-    if not raw:
-        return errors.InvalidRequest("The request has no body. Send a JSON object.", code="invalid_json")
-    if "recursion" in message.lower():
-        return errors.InvalidRequest(f"The JSON body nests deeper than {MAX_DEPTH} levels.", code="json_too_deep")
-    position = _POSITION.search(message)
-    where = f" (byte {position[1]})" if position else ""
-    return errors.InvalidRequest(f"The body is not valid JSON{where}.", code="invalid_json")

@@ -3,6 +3,7 @@
 The message goes to the client, so it is cut, stripped of control characters and of anything that looks like a key.
 
     401, 402, 403   UpstreamError       the gateway's account there, not the client's request; others may serve
+                    UpstreamKeyRefused  the same with a key that the customer brought
     408, 504        UpstreamTimeout
     429             UpstreamRateLimited
     503, 529        UpstreamOverloaded
@@ -19,7 +20,8 @@ from typing import Any
 
 import orjson
 
-from gateway.providers.protocol import ProviderError
+from analytics.request_log import BYOK
+from gateway.providers.protocol import Endpoint, ProviderError
 
 MESSAGE_LIMIT = 500
 
@@ -30,17 +32,15 @@ _SECRET = re.compile(
 _SPACES = re.compile(r"[\x00-\x20\x7f]+")
 
 
-def classify(*, status: int, headers: Mapping[str, str], body: bytes, provider: str, api_key: str) -> ProviderError:
+def classify(*, status: int, headers: Mapping[str, str], body: bytes, endpoint: Endpoint) -> ProviderError:
     """Return the error that a non-2xx answer means. Header names are compared without case."""
+    provider = endpoint.provider
     reason, code = _reason(body)
     lowered = {name.lower(): value for name, value in headers.items()}
     retry_after_s = retry_after(lowered)
     if status in (401, 402, 403):
-        what = {401: "refused the gateway's credentials", 402: "reports an unpaid account"}.get(
-            status, "denied access to the model"
-        )
-        return ProviderError(502, "UpstreamError", f"{provider} {what}.", "upstream_account", None, True)
-    message = _safe(reason, api_key=api_key) or f"{provider} answered with status {status}."
+        return _account_error(status, endpoint)
+    message = _safe(reason, api_key=endpoint.api_key) or f"{provider} answered with status {status}."
     if status == 429:
         return ProviderError(429, "UpstreamRateLimited", message, code, retry_after_s, True)
     if status in (408, 504):
@@ -53,12 +53,28 @@ def classify(*, status: int, headers: Mapping[str, str], body: bytes, provider: 
     return ProviderError(502, "UpstreamError", message, code, retry_after_s, True)
 
 
-def in_stream(error: object, *, provider: str, api_key: str) -> ProviderError:
+def in_stream(error: object, *, endpoint: Endpoint) -> ProviderError:
     """Return the error that an error object inside a stream means. The status is read from its code or type."""
     fields = error if isinstance(error, dict) else {"message": str(error)}
-    return classify(
-        status=_status_of(fields), headers={}, body=orjson.dumps({"error": fields}), provider=provider, api_key=api_key
+    return classify(status=_status_of(fields), headers={}, body=orjson.dumps({"error": fields}), endpoint=endpoint)
+
+
+def _account_error(status: int, endpoint: Endpoint) -> ProviderError:
+    """Say whose account the provider refused: a customer can mend their own key, the operator's only wait for."""
+    provider = endpoint.provider
+    code = "upstream_access" if status == 403 else "upstream_account"
+    if endpoint.key_source != BYOK:
+        what = {401: "refused the gateway's credentials", 402: "reports an unpaid account"}.get(
+            status, "denied access to the model"
+        )
+        return ProviderError(502, "UpstreamError", f"{provider} {what}.", code, None, True)
+    key = "the provider key that came with the request"
+    if endpoint.credential_label:
+        key = f"your provider key “{endpoint.credential_label}”"
+    what = {401: f"refused {key}", 402: f"reports that the account of {key} is unpaid"}.get(
+        status, f"does not let {key} use the model"
     )
+    return ProviderError(401, "UpstreamKeyRefused", f"{provider} {what}.", code, None, True)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-SIMULATOR_ONLY = frozenset({"kairosroute_fault"})
+SIMULATOR_ONLY = frozenset({"kairosroute_fault", "mock_response"})
 GATEWAY_ONLY = SIMULATOR_ONLY | {
     "kairosroute",
     "kairos",
@@ -22,12 +22,15 @@ GATEWAY_ONLY = SIMULATOR_ONLY | {
     "usage",
     "session_id",
     "trace",
+    "preset",
+    "debug",
     # LiteLLM, Vercel, Martian, KairosRoute's own pages
     "fallbacks",
     "num_retries",
     "timeout",
+    "stream_timeout",
     "drop_params",
-    "mock_response",
+    "cache",
     "providerOptions",
     "max_cost",
     "max_cost_per_million_tokens",
@@ -36,6 +39,8 @@ GATEWAY_ONLY = SIMULATOR_ONLY | {
     "zdr",
     "preferred_max_latency",
     "preferred_min_throughput",
+    "quantization",
+    "quantizations",
 }
 REASONING = ("reasoning_effort", "reasoning", "include_reasoning", "thinking")
 MESSAGE_REASONING = frozenset({"reasoning_content", "reasoning", "reasoning_details", "thinking_blocks"})

@@ -38,7 +38,10 @@ class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A model at a provider: where a call can go. `base_url` has no trailing slash; `api_key` never reaches a log."""
+    """A model at a provider: where a call can go. `base_url` has no trailing slash; `api_key` never reaches a log.
+
+    A `base_url` that a customer named begins with `guarded+`: `gateway.upstream` checks the address that it leads to.
+    """
 
     model: str  # our name, vendor/model
     provider: str  # our provider name: openai, anthropic, google, ...
@@ -48,7 +51,8 @@ class Endpoint:
     api_key: str = field(repr=False, default="")
     is_simulated: bool = False
     key_source: str = MANAGED  # whose key: managed is the operator's, byok the customer's
-    credential_id: str = ""  # which of the customer's
+    credential_id: str = ""  # which of the customer's; `request` for one that came with the call
+    credential_label: str = ""
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True, gc=False):

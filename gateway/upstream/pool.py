@@ -1,5 +1,9 @@
 """The connections to each provider: taken, handed back, and ended when they are late.
 
+A base URL that a customer named begins with `guarded+`. Its connections are made to addresses that `accounts.outbound`
+has checked: at each connect the name is looked up once, everything it leads to must be allowed, and the peer is looked
+at again before a key is sent to it. Base URLs of the operator are trusted.
+
 Deadlines cost nothing per request: a sweeper looks over the exchanges in flight four times a second and ends those
 that are late, so a time-out fires up to a quarter of a second after its bound.
 """
@@ -11,21 +15,40 @@ import logging
 import ssl
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from accounts import outbound
+from accounts.outbound import Guard
 from gateway import errors
 from gateway.upstream.connection import Connection, Response, Timeouts
 
 logger = logging.getLogger(__name__)
 
+GUARDED = "guarded+"
 _SWEEP_S = 0.25
+_QUIET_SWEEPS = 240  # a minute: longer than any connection is between being made and being used
 _IDLE_S = 50.0  # below the keep-alive of common load balancers (60 s), so that we close first
 
 
-class Pool:
-    """The connections to one base URL."""
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """The rules for addresses that customers named, and the threads that look their names up: few, and nobody else's,
+    because a name server that never answers is easily made."""
 
-    def __init__(self, origin: str, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None) -> None:
+    guard: Guard
+    desk: ThreadPoolExecutor
+
+
+class Pool:
+    """The connections to one base URL; `watch` says to which addresses it may lead, None trusts it."""
+
+    def __init__(
+        self, origin: str, loop: asyncio.AbstractEventLoop, context: ssl.SSLContext | None, watch: Watch | None = None
+    ) -> None:
+        self.watch = watch
+        self.quiet_sweeps = 0
         parts = urlsplit(origin)
         self.loop = loop
         self.host = parts.hostname or ""
@@ -66,13 +89,44 @@ class Pool:
     async def connect(self, within_s: float) -> Connection:
         try:
             async with asyncio.timeout(within_s):
-                _, connection = await self.loop.create_connection(
-                    lambda: Connection(self), self.host, self.port, ssl=self.context
-                )
+                if self.watch is None:
+                    return await self._connect_to(self.host)
+                return await self._connect_watched(self.watch)
         except TimeoutError:
             raise errors.UpstreamTimeout("The provider could not be reached in time.") from None
-        except (OSError, ssl.SSLError):
+        except (OSError, ssl.SSLError, outbound.Unreachable):
             raise errors.UpstreamError("The provider could not be reached.") from None
+        except outbound.Refused as error:
+            raise errors.UpstreamError(str(error), code="base_url_refused") from None
+
+    async def _connect_watched(self, watch: Watch) -> Connection:
+        """Connect to the first address that answers among those that were checked."""
+        guard = watch.guard
+        last: OSError = OSError("no address")
+        for address in await self.loop.run_in_executor(watch.desk, guard.addresses, self.host, self.port):
+            try:
+                connection = await self._connect_to(address)
+            except ssl.SSLError:
+                raise
+            except OSError as error:
+                last = error
+                continue
+            try:
+                guard.require_allowed(connection.transport.get_extra_info("peername")[0], self.host)
+            except outbound.Refused:
+                connection.transport.abort()
+                raise
+            return connection
+        raise last
+
+    async def _connect_to(self, host: str) -> Connection:
+        _, connection = await self.loop.create_connection(
+            lambda: Connection(self),
+            host,
+            self.port,
+            ssl=self.context,
+            server_hostname=self.host if self.context is not None else None,
+        )
         return connection
 
     def sweep(self, now: float) -> None:
@@ -93,6 +147,9 @@ class Pool:
             else:
                 keep.append(connection)
         self.idle = keep
+        # Customers come and go: their pools, and the heads with their keys in them, do not stay.
+        is_quiet = self.watch is not None and not self.idle and not self.busy
+        self.quiet_sweeps = self.quiet_sweeps + 1 if is_quiet else 0
 
 
 class Exchange:
@@ -111,10 +168,11 @@ class Exchange:
 
 
 class Upstream:
-    """All pools of one event loop."""
+    """All pools of one event loop. `guard` holds the rules for base URLs that customers named."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, guard: Guard | None = None) -> None:
         self._loop = loop
+        self._watch = Watch(guard or Guard(), ThreadPoolExecutor(max_workers=4, thread_name_prefix="names"))
         self._pools: dict[str, Pool] = {}
         self._context: ssl.SSLContext | None = None
         self._sweeper = loop.create_task(self._sweep())
@@ -123,10 +181,20 @@ class Upstream:
         """Return the connections to a base URL."""
         pool = self._pools.get(base_url)
         if pool is None:
-            if self._context is None and base_url.startswith("https"):
-                self._context = ssl.create_default_context()
-            pool = self._pools[base_url] = Pool(base_url, self._loop, self._context)
+            pool = self._pools[base_url] = self._new_pool(base_url)
         return pool
+
+    def _new_pool(self, base_url: str) -> Pool:
+        is_guarded = base_url.startswith(GUARDED)
+        origin = base_url.removeprefix(GUARDED)
+        if is_guarded:
+            try:
+                self._watch.guard.target(origin)
+            except outbound.Refused as error:
+                raise errors.UpstreamError(str(error), code="base_url_refused") from None
+        if self._context is None and origin.startswith("https"):
+            self._context = ssl.create_default_context()
+        return Pool(origin, self._loop, self._context, self._watch if is_guarded else None)
 
     async def send(
         self,
@@ -175,9 +243,11 @@ class Upstream:
         while True:
             await asyncio.sleep(_SWEEP_S)
             now = time.monotonic()
-            for pool in list(self._pools.values()):
+            for base_url, pool in list(self._pools.items()):
                 try:
                     pool.sweep(now)
+                    if pool.quiet_sweeps > _QUIET_SWEEPS:
+                        del self._pools[base_url]
                 except Exception:
                     logger.exception("The deadlines of a provider's exchanges could not be looked over.")
 
@@ -188,6 +258,7 @@ class Upstream:
     async def close(self) -> None:
         """Close every connection."""
         self._sweeper.cancel()
+        self._watch.desk.shutdown(wait=False, cancel_futures=True)
         for connection in self._connections():
             connection.transport.abort()
 

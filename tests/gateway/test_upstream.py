@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from urllib.parse import urlsplit
 
 import pytest
 
+from accounts import addresses
+from accounts.outbound import Guard
 from gateway import errors
-from gateway.upstream import Timeouts, Upstream
+from gateway.upstream import GUARDED, Timeouts, Upstream
 
 HEADERS = (("content-type", "application/json"), ("authorization", "Bearer secret"))
 BRISK = Timeouts(connect=1.0, first_byte=0.3, between_pieces=0.3, total=5.0)
@@ -257,3 +260,78 @@ async def test_early_hints_are_not_the_answer() -> None:
         sent = await send(upstream, base_url)
         assert (sent.response.status, sent.response.body) == (200, b"{}")
         sent.close()
+
+
+def guard(*answers: list[str], allowed: str = "llm.example") -> Guard:
+    """A guard whose resolver gives these answers in turn, the last one for ever."""
+    waiting = list(answers)
+    return Guard(
+        addresses.parse_allowed(allowed), resolve=lambda host, port: waiting.pop(0) if len(waiting) > 1 else waiting[0]
+    )
+
+
+@asynccontextmanager
+async def guarded(rules: Guard) -> AsyncIterator[tuple[Upstream, int, list[int]]]:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(OK)
+
+    async with provider(script) as (_, base_url, connections):
+        upstream = Upstream(asyncio.get_running_loop(), guard=rules)
+        try:
+            yield upstream, urlsplit(base_url).port or 0, connections
+        finally:
+            await upstream.close()
+
+
+async def test_a_customers_base_url_is_reached_at_the_address_that_was_checked() -> None:
+    async with guarded(guard(["127.0.0.1"])) as (upstream, port, connections):
+        sent = await send(upstream, f"{GUARDED}http://llm.example:{port}/v1")
+        sent.close()
+        again = await send(upstream, f"{GUARDED}http://llm.example:{port}/v1")
+        again.close()
+
+        assert (sent.response.status, len(connections)) == (200, 1)
+
+
+@pytest.mark.parametrize(
+    "found", [["127.0.0.1"], ["93.184.216.34", "127.0.0.1"], ["169.254.169.254"], ["::ffff:127.0.0.1"]]
+)
+async def test_a_customers_base_url_that_leads_inside_is_refused_before_anything_connects(found: list[str]) -> None:
+    async with guarded(guard(found, allowed="")) as (upstream, port, connections):
+        with pytest.raises(errors.UpstreamError, match="not public") as caught:
+            await send(upstream, f"{GUARDED}https://llm.example:{port}/v1")
+
+        assert (caught.value.code, connections) == ("base_url_refused", [])
+
+
+async def test_a_customers_name_that_leads_elsewhere_later_is_checked_at_every_connect() -> None:
+    async with guarded(guard(["127.0.0.1"], ["169.254.169.254"])) as (upstream, port, connections):
+        base_url = f"{GUARDED}http://llm.example:{port}/v1"
+        sent = await send(upstream, base_url)
+        sent.response.abort()
+        sent.close()
+        with pytest.raises(errors.UpstreamError, match="not public"):
+            await send(upstream, base_url)
+
+        assert len(connections) == 1
+
+
+async def test_an_operators_rules_hold_for_what_was_saved_before_they_changed() -> None:
+    async with guarded(guard(["127.0.0.1"], allowed="")) as (upstream, port, connections):
+        with pytest.raises(errors.UpstreamError, match="https") as caught:
+            await send(upstream, f"{GUARDED}http://llm.example:{port}/v1")
+
+        assert (caught.value.code, connections) == ("base_url_refused", [])
+
+
+async def test_a_customers_pool_is_forgotten_when_nobody_used_it_for_a_while() -> None:
+    async with guarded(guard(["127.0.0.1"])) as (upstream, port, _):
+        pool = upstream.pool(f"{GUARDED}http://llm.example:{port}/v1")
+        pool.sweep(0.0)
+        assert pool.quiet_sweeps == 1
+        connection = await pool.connect(1.0)
+        connection.put_back()
+        pool.sweep(0.0)
+        assert pool.quiet_sweeps == 0

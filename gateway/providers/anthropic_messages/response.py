@@ -38,7 +38,7 @@ def read(body: bytes, *, endpoint: Endpoint) -> Completion:
     except orjson.JSONDecodeError as error:
         raise UpstreamGarbage(f"{endpoint.provider} answered with something that is not JSON.") from error
     if isinstance(message, dict) and message.get("type") == "error":
-        found = failures.in_stream(message.get("error"), provider=endpoint.provider, api_key=endpoint.api_key)
+        found = failures.in_stream(message.get("error"), endpoint=endpoint)
         raise UpstreamGarbage(f"{endpoint.provider} answered with an error under status 200: {found.message}")
     if not isinstance(message, dict) or not isinstance(message.get("content"), list):
         raise UpstreamGarbage(f"{endpoint.provider} answered without content.")

@@ -100,9 +100,7 @@ class MessageStreamReader:
             case "message_stop":
                 self.is_done = True
             case "error":
-                self.error = failures.in_stream(
-                    event.get("error"), provider=self._endpoint.provider, api_key=self._endpoint.api_key
-                )
+                self.error = failures.in_stream(event.get("error"), endpoint=self._endpoint)
 
     def _start(self) -> Iterator[bytes]:
         if not self._has_started:

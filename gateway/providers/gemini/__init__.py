@@ -34,9 +34,7 @@ class Gemini:
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes, *, endpoint: Endpoint) -> ProviderError:
         """Classify a non-2xx answer."""
-        return failures.classify(
-            status=status, headers=headers, body=body, provider=endpoint.provider, api_key=endpoint.api_key
-        )
+        return failures.classify(status=status, headers=headers, body=body, endpoint=endpoint)
 
 
 ADAPTER: Adapter = Gemini()

@@ -51,7 +51,7 @@ def read(body: bytes, *, endpoint: Endpoint) -> Completion:
     if not isinstance(answer, dict):
         raise UpstreamGarbage(f"{endpoint.provider} answered with something that is not an object.")
     if answer.get("error"):
-        found = failures.in_stream(answer["error"], provider=endpoint.provider, api_key=endpoint.api_key)
+        found = failures.in_stream(answer["error"], endpoint=endpoint)
         raise UpstreamGarbage(f"{endpoint.provider} answered with an error under status 200: {found.message}")
     reported = answer.get("usageMetadata")
     counted = usage(reported) if isinstance(reported, dict) else Usage(is_reported=False)

@@ -75,9 +75,7 @@ class ContentStreamReader:
             self.usage = response.usage(reported)
             self.service_tier = response.service_tier(reported) or self.service_tier
         if answer.get("error"):
-            self.error = failures.in_stream(
-                answer["error"], provider=self._endpoint.provider, api_key=self._endpoint.api_key
-            )
+            self.error = failures.in_stream(answer["error"], endpoint=self._endpoint)
             return
         blocked = response.block_reason(answer)
         if blocked:

@@ -124,6 +124,6 @@ def _normalize_call(call: Json, *, index: int) -> None:
 
 def _why_empty(answer: object, *, endpoint: Endpoint) -> str:
     if isinstance(answer, dict) and answer.get("error"):
-        error = failures.in_stream(answer["error"], provider=endpoint.provider, api_key=endpoint.api_key)
+        error = failures.in_stream(answer["error"], endpoint=endpoint)
         return f"{endpoint.provider} answered with an error under status 200: {error.message}"
     return f"{endpoint.provider} answered without choices."

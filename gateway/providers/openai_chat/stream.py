@@ -126,9 +126,7 @@ class ChatStreamReader:
         if isinstance(tier, str):
             self.service_tier = tier
         if chunk.get("error"):
-            self.error = failures.in_stream(
-                chunk["error"], provider=self._endpoint.provider, api_key=self._endpoint.api_key
-            )
+            self.error = failures.in_stream(chunk["error"], endpoint=self._endpoint)
             return
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices:

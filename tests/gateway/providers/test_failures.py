@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import orjson
 import pytest
 from hypothesis import given, settings
@@ -9,14 +11,15 @@ from hypothesis import strategies as st
 
 from gateway.errors import UPSTREAM_ERRORS
 from gateway.providers import failures
-from gateway.providers.protocol import ProviderError
+from gateway.providers.protocol import Endpoint, ProviderError
 
 _KEY = "sk-proj-THEREALKEY0123456789"
+_ENDPOINT = Endpoint("acme/m", "acme", "m", "openai_chat", "https://acme.example/v1", _KEY)
 
 
 def _classified(status: int, body: object = None, headers: dict[str, str] | None = None) -> ProviderError:
     written = body if isinstance(body, bytes) else orjson.dumps(body)
-    return failures.classify(status=status, headers=headers or {}, body=written, provider="acme", api_key=_KEY)
+    return failures.classify(status=status, headers=headers or {}, body=written, endpoint=_ENDPOINT)
 
 
 @pytest.mark.parametrize(
@@ -144,9 +147,27 @@ def test_keys_of_other_providers_are_hidden_too() -> None:
     ],
 )
 def test_an_error_inside_a_stream_gets_its_status_from_its_words(error: object, error_class: str) -> None:
-    assert failures.in_stream(error, provider="acme", api_key=_KEY).error_class == error_class
+    assert failures.in_stream(error, endpoint=_ENDPOINT).error_class == error_class
 
 
 def test_ordinary_words_are_left_alone() -> None:
     text = "Unknown parameter: 'api_version_of_request'; keyword_arguments_given, risk-adjusted, skills_for_writing"
     assert _classified(400, {"error": {"message": text}}).message == text
+
+
+@pytest.mark.parametrize(
+    ("status", "label", "message"),
+    [
+        (401, "Production", "acme refused your provider key “Production”."),
+        (402, "Production", "acme reports that the account of your provider key “Production” is unpaid."),
+        (403, "Production", "acme does not let your provider key “Production” use the model."),
+        (401, "", "acme refused the provider key that came with the request."),
+    ],
+)
+def test_a_refused_key_of_the_customers_is_named_and_theirs_to_mend(status: int, label: str, message: str) -> None:
+    endpoint = replace(_ENDPOINT, key_source="byok", credential_id="cred_1", credential_label=label)
+
+    found = failures.classify(status=status, headers={}, body=b'{"error":"no"}', endpoint=endpoint)
+
+    assert (found.status, found.error_class, found.message) == (401, "UpstreamKeyRefused", message)
+    assert found.is_retryable
