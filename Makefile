@@ -10,6 +10,9 @@ UV := UV_NO_BUILD=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_SYSTEM_CERTS=
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 
+# Clients whose dependencies clash with ours and each other's: one environment each, for `make conformance` alone.
+CLIENTS := $(patsubst tests/conformance/environments/%.in,$(VENV)/conformance/%/.installed,$(wildcard tests/conformance/environments/*.in))
+
 # The full profile of `make test-full`; point these at services of your own. The ClickHouse server is that of
 # CLICKHOUSE_URL, else one is installed by npm and started for the run.
 FULL_DATABASE_URL ?= postgresql://postgres@127.0.0.1:5432/kairosroute
@@ -27,7 +30,7 @@ BENCH_ARGS ?=
 export PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help up demo test test-full check conformance node-client browser faults bench format lock clean
+.PHONY: help up demo test test-full check conformance conformance-lock node-client browser faults bench format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,8 +61,21 @@ format: $(DEVELOPMENT) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-conformance: $(DEVELOPMENT) node-client ## Install the Node client and run the conformance tests
+conformance: $(DEVELOPMENT) node-client $(CLIENTS) ## Install the foreign clients and run the conformance tests
 	$(BIN)/pytest -m conformance $(PYTEST_ARGS)
+
+# The file's hash tells a test whether the environment is the one that the file describes, whatever the clocks say.
+$(VENV)/conformance/%/.installed: tests/conformance/environments/%.txt | $(DEVELOPMENT)
+	@echo "Installing $(@D) …"
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(@D)
+	@$(UV) pip install --quiet --python $(@D) --link-mode hardlink --require-hashes --only-binary :all: -r $<
+	@sha256sum < $< > $@
+
+conformance-lock: $(VENV)/tools/bin/uv ## Resolve the foreign clients anew and pin them by hash
+	@for file in tests/conformance/environments/*.in; do \
+		$(UV) pip compile $$file --quiet --upgrade --generate-hashes --only-binary :all: --python-version 3.11 --no-header --no-annotate \
+			--output-file $${file%.in}.txt; \
+	done
 
 node-client: tests/conformance/node/node_modules/.package-lock.json
 

@@ -348,13 +348,12 @@ def _facts(draft: Draft, x_kairosroute: Mapping[str, Any], usage: Mapping[str, A
 
 
 def usage_object(draft: Draft) -> dict[str, Any]:
-    """Return a settled call's `usage` with its cost."""
+    """Return a settled call's `usage` with its cost; an unknown one is left out (OpenRouter's clients refuse null)."""
     settled = draft.settlement
-    return {
-        **shape.usage_body(draft.usage),
-        "cost": None if settled.price_state == UNPRICED else receipt.usd(settled.provider_cost_nanousd),
-        "is_byok": draft.key_source == BYOK,
-    }
+    found = {**shape.usage_body(draft.usage), "is_byok": draft.key_source == BYOK}
+    if settled.price_state != UNPRICED:
+        found["cost"] = receipt.usd(settled.provider_cost_nanousd)
+    return found
 
 
 def stream_head(draft: Draft, started: float) -> bytes:

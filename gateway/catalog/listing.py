@@ -29,7 +29,8 @@ def openai_list(catalog: Catalog, book: PriceBook, *, at: float, providers: Coll
     entries = [entry(model, book.row(model.id, at)) for model in models]
     if entries:
         entries.insert(0, _auto_entry([model for model in models if model.kind == CHAT] or models))
-    return orjson.dumps({"object": "list", "data": entries})
+    # OpenRouter's SDK takes no list without its page links and its count.
+    return orjson.dumps({"object": "list", "data": entries, "links": {"next": None}, "total_count": len(entries)})
 
 
 def openai_model(model: Model, book: PriceBook, *, at: float) -> bytes:
@@ -67,6 +68,9 @@ def entry(model: Model, row: PriceRow | None) -> dict[str, Any]:
             "is_moderated": False,
         },
         "per_request_limits": None,
+        "default_parameters": None,
+        "supported_voices": None,
+        "links": {"details": f"/api/v1/models/{model.id}/endpoints"},
         "supported_parameters": list(supported_parameters(model)),
         "expiration_date": model.deprecated_on,
     }
@@ -141,6 +145,9 @@ def _auto_entry(models: Collection[Model]) -> dict[str, Any]:
         "pricing": {"prompt": "-1", "completion": "-1"},
         "top_provider": {"context_length": None, "max_completion_tokens": None, "is_moderated": False},
         "per_request_limits": None,
+        "default_parameters": None,
+        "supported_voices": None,
+        "links": {"details": "/api/v1/models/auto/endpoints"},
         "supported_parameters": sorted({name for model in models for name in supported_parameters(model)}),
         "expiration_date": None,
     }

@@ -101,10 +101,15 @@ class Completion:
     def answer(
         self, *, provider: str, cost_usd: float | None, is_byok: bool, x_kairosroute: Mapping[str, Any]
     ) -> bytes:
-        """Return the answer as JSON with its provider, its cost and the receipt in short."""
+        """Return the answer as JSON with its provider, its cost and the receipt in short.
+
+        An unknown cost is left out of the usage: OpenRouter's clients refuse a null there.
+        """
         usage = self.body.get("usage")
         if usage is not None:
-            usage["cost"] = cost_usd
+            usage.pop("cost", None)  # what a provider says of its own prices
+            if cost_usd is not None:
+                usage["cost"] = cost_usd
             usage["is_byok"] = is_byok
         if self.body.get("provider") != "simulator":
             self.body["provider"] = provider

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from llmock.testing import LLMockServer
 from openai import OpenAI
 
@@ -34,6 +36,15 @@ class Gateway:
     live_key: str
     test_key: str
     log: Path
+
+    @property
+    def spoken(self) -> dict[str, tuple[str, str]]:
+        """A key and a model for each protocol that the provider behind us may speak; all answer as the prompt asks."""
+        return {
+            "openai_chat": (self.test_key, "openai/gpt-5.4-mini"),
+            "anthropic_messages": (self.live_key, "lookalike-claude/claude-sonnet-4-6"),
+            "gemini": (self.live_key, "lookalike-gemini/gemini-2.5-flash"),
+        }
 
     def client(self, *, key: str | None = None, max_retries: int = 0) -> OpenAI:
         return OpenAI(base_url=f"{self.url}/v1", api_key=key or self.live_key, max_retries=max_retries, timeout=20)
@@ -66,7 +77,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def gateway(llmock_server: LLMockServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def lookalike() -> Iterator[str]:
+    """The simulator as a provider of its own, at a URL, in Anthropic's and Gemini's protocols."""
+    from gateway.catalog import loader
+    from gateway.management.simulator_server import SimulatorServer
+
+    app = SimulatorServer(models=(model.upstream for model in loader.load_catalog()), scale=0)
+    port = _free_port()
+    server = uvicorn.Server(
+        uvicorn.Config(app, port=port, log_level="critical", access_log=False, lifespan="off", loop="asyncio")
+    )
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started and thread.is_alive():
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.fixture(scope="session")
+def gateway(llmock_server: LLMockServer, lookalike: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     state = tmp_path_factory.mktemp("gateway")
     port = _free_port()
     environment = {
@@ -83,6 +114,9 @@ def gateway(llmock_server: LLMockServer, tmp_path_factory: pytest.TempPathFactor
     for name, provider in (("OPENAI", "openai"), ("ANTHROPIC", "anthropic"), ("GOOGLE", "gemini")):
         environment[f"KAIROS_PROVIDER_{name}_BASE_URL"] = llmock_server.base_url(provider)
         environment[f"KAIROS_PROVIDER_{name}_API_KEY"] = "upstream-canary-7f3a91"
+    for name, protocol in (("CLAUDE", "anthropic_messages"), ("GEMINI", "gemini")):
+        environment[f"KAIROS_PROVIDER_LOOKALIKE_{name}_BASE_URL"] = lookalike
+        environment[f"KAIROS_PROVIDER_LOOKALIKE_{name}_PROTOCOL"] = protocol
     log = state / "server.log"
     with log.open("wb") as output:
         server = subprocess.Popen(

@@ -99,7 +99,9 @@ class PassedCompletion(Completion):
         usage = data.find(b"{", data.find(b'"usage":') + 8) + 1
         end = data.rindex(b"}")
         native = b',"native_finish_reason":"%b"' % self.native_finish_reason.encode()
-        cost = b'"cost":%b,"is_byok":%b,' % (orjson.dumps(cost_usd), b"true" if is_byok else b"false")
+        cost = b'"is_byok":true,' if is_byok else b'"is_byok":false,'
+        if cost_usd is not None:
+            cost = b'"cost":%b,%b' % (orjson.dumps(cost_usd), cost)
         tail = b',"provider":%b,"x_kairosroute":%b}' % (orjson.dumps(provider), orjson.dumps(x_kairosroute))
         parts: list[bytes] = []
         at = 0
@@ -129,7 +131,7 @@ _SPLICED = (b'"model":', b'"usage":', b'"finish_reason":')
 def read(data: bytes, *, endpoint: Endpoint) -> PassedCompletion | None:
     """Return the answer for passing through, None when it needs completing or is no answer at all."""
     # A key inside a string would be escaped, so one occurrence is the top-level field.
-    if any(data.count(key) != 1 for key in _SPLICED):
+    if any(data.count(key) != 1 for key in _SPLICED) or b'"cost":' in data:
         return None
     try:
         answer = _decode(data)

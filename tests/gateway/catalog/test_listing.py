@@ -82,7 +82,12 @@ def test_only_models_of_configured_providers_are_listed(catalog: Catalog, book: 
         "groq/qwen3.8-27b",
         "groq/gpt-oss-20b",
     ]
-    assert json.loads(listing.openai_list(catalog, book, at=NOON, providers=())) == {"object": "list", "data": []}
+    assert json.loads(listing.openai_list(catalog, book, at=NOON, providers=())) == {
+        "object": "list",
+        "data": [],
+        "links": {"next": None},
+        "total_count": 0,
+    }
 
 
 def test_the_price_is_that_of_the_hour(catalog: Catalog, book: PriceBook) -> None:

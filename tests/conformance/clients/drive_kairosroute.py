@@ -1,0 +1,91 @@
+"""The PyPI client `kairosroute` 0.1.0, unchanged: `/api/v1`, `kr-auto`, status 200 and nothing else."""
+
+from __future__ import annotations
+
+import driving
+from driving import check
+from kairosroute import KairosRoute
+
+client = KairosRoute(api_key=driving.API_KEY, base_url=driving.API_V1, max_retries=1)
+
+
+def ask(prompt, **more):
+    return client.chat.completions.create(messages=driving.said(prompt), **more)
+
+
+def usage_of(answer):
+    return answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]
+
+
+def calls_of(answer):
+    calls = answer["choices"][0]["message"]["tool_calls"]
+    return [driving.call(one["function"]["name"], one["function"]["arguments"], one["id"]) for one in calls]
+
+
+@check
+def plain():
+    answer = ask(driving.HELLO)  # its default model is kr-auto
+    return driving.text(answer["choices"][0]["message"]["content"], usage_of(answer))
+
+
+@check
+def stream():
+    chunks = list(ask(driving.HELLO, stream=True))
+    pieces = [choice["delta"].get("content") for chunk in chunks for choice in chunk["choices"]]
+    pieces = [piece for piece in pieces if piece]
+    return driving.text("".join(pieces), pieces=len(pieces))
+
+
+@check
+def streamed_usage():
+    chunks = list(ask(driving.HELLO, stream=True, stream_options={"include_usage": True}))
+    return driving.text("", usage_of(chunks[-1]))
+
+
+@check
+def tool():
+    return calls_of(ask(driving.ONE_CALL, model=driving.MODEL, tools=driving.TOOLS))
+
+
+@check
+def parallel_tools():
+    return calls_of(ask(driving.TWO_CALLS, model=driving.MODEL, tools=driving.TOOLS))
+
+
+@check
+def tool_without_arguments():
+    return calls_of(ask(driving.BARE_CALL, model=driving.MODEL, tools=driving.TOOLS))
+
+
+@check
+def cost():
+    return ask(driving.HELLO)["usage"]["cost"]
+
+
+@check
+def models():
+    return [model["id"] for model in client.models.list()["data"]]
+
+
+@check
+def unauthorized():
+    stranger = KairosRoute(api_key=driving.WRONG_KEY, base_url=driving.API_V1, max_retries=1)
+    return driving.raised_by(lambda: stranger.chat.completions.create(messages=driving.said(driving.HELLO)))
+
+
+@check
+def unknown_model():
+    return driving.raised_by(lambda: ask(driving.HELLO, model=driving.UNKNOWN_MODEL))
+
+
+@check
+def rate_limited():
+    return driving.raised_by(lambda: ask(driving.RATE_LIMITED))
+
+
+@check
+def server_error():
+    return driving.raised_by(lambda: ask(driving.BROKEN))
+
+
+driving.main()

@@ -1,0 +1,121 @@
+"""Pydantic AI: an agent's plain, streamed, structured and tool-calling runs."""
+
+from __future__ import annotations
+
+import driving
+from driving import check
+from pydantic import BaseModel
+from pydantic_ai import Agent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
+
+
+def model(name=driving.MODEL, key=driving.API_KEY):
+    from openai import AsyncOpenAI
+
+    client = AsyncOpenAI(base_url=driving.V1, api_key=key, max_retries=0)
+    return OpenAIChatModel(name, provider=OpenAIProvider(openai_client=client))
+
+
+class Person(BaseModel):
+    name: str
+    age: int
+
+
+def usage_of(result):
+    usage = result.usage() if callable(result.usage) else result.usage
+    return usage.input_tokens, usage.output_tokens
+
+
+async def called(prompt, *, is_streamed):
+    """Return the calls that reached our functions, with the answer that the agent gave after them."""
+    agent, seen = Agent(model()), []
+
+    @agent.tool
+    def get_weather(ctx, city: str) -> str:
+        seen.append(driving.call("get_weather", {"city": city}, ctx.tool_call_id))
+        return "21 degrees"
+
+    @agent.tool
+    def list_cities(ctx) -> str:
+        seen.append(driving.call("list_cities", {}, ctx.tool_call_id))
+        return "Paris, Rome"
+
+    get_weather.__annotations__.pop("ctx", None)
+    if is_streamed:
+        async with agent.run_stream(prompt) as result:
+            assert [piece async for piece in result.stream_text(delta=True)]
+    else:
+        assert (await agent.run(prompt)).output
+    return seen
+
+
+@check
+async def plain():
+    result = await Agent(model()).run(driving.HELLO)
+    return driving.text(result.output, usage_of(result))
+
+
+@check
+async def stream():
+    async with Agent(model()).run_stream(driving.HELLO) as result:
+        pieces = [piece async for piece in result.stream_text(delta=True, debounce_by=None)]
+        return driving.text("".join(pieces), usage_of(result), pieces=len(pieces))
+
+
+@check
+async def tool():
+    return await called(driving.ONE_CALL, is_streamed=False)
+
+
+@check
+async def streamed_tool():
+    return await called(driving.ONE_CALL, is_streamed=True)
+
+
+@check
+async def parallel_tools():
+    return await called(driving.TWO_CALLS, is_streamed=False)
+
+
+@check
+async def streamed_parallel_tools():
+    return await called(driving.TWO_CALLS, is_streamed=True)
+
+
+@check
+async def tool_without_arguments():
+    return await called(driving.BARE_CALL, is_streamed=False)
+
+
+@check
+async def streamed_tool_without_arguments():
+    return await called(driving.BARE_CALL, is_streamed=True)
+
+
+@check
+async def structured():
+    return (await Agent(model(), output_type=Person).run(driving.PERSON)).output.model_dump()
+
+
+@check
+async def unauthorized():
+    return await driving.raised_by_awaiting(lambda: Agent(model(key=driving.WRONG_KEY)).run(driving.HELLO))
+
+
+@check
+async def unknown_model():
+    return await driving.raised_by_awaiting(lambda: Agent(model(driving.UNKNOWN_MODEL)).run(driving.HELLO))
+
+
+@check
+async def rate_limited():
+    return await driving.raised_by_awaiting(lambda: Agent(model()).run(driving.RATE_LIMITED))
+
+
+@check
+async def server_error():
+    return await driving.raised_by_awaiting(lambda: Agent(model()).run(driving.BROKEN))
+
+
+driving.main()
