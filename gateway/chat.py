@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from analytics.request_log import BYOK, UNPRICED, UNUSED
-from gateway import dispatch, errors, receipt, settlement, signals
+from gateway import assembly, dispatch, errors, receipt, settlement, signals
 from gateway.catalog.prices import Rates
 from gateway.context import KeySnapshot
 from gateway.dialects.protocol import Dialect, Facts
@@ -79,7 +79,7 @@ def answer(state: State, draft: Draft, completion: Completion, *, started: float
     message = completion.message
     draft.signals = _judged(lambda: signals.of_completion(call.shape, message, completion.finish_reason))
     if draft.keeps_content:
-        draft.keep_response(message)
+        draft.response = message
     settle(state, draft, completion.usage)
     x_kairosroute = answer_object(draft)
     # What is passed through has its usage already.
@@ -206,7 +206,7 @@ class Broadcast:
         draft.service_tier = reader.service_tier
         draft.signals = _judged(lambda: self._listener.finish(draft.finish_reason))
         if self._kept is not None and draft.key.stores_content:
-            draft.response_text = self.events().decode("utf-8", "replace")
+            draft.response = assembly.message(self.events())
         settle(state, draft, reader.usage)
         record(state, draft, self._started)
         return b"" if is_client_gone else rest + self._last_words()

@@ -42,6 +42,20 @@ class PolicySnapshot:
     baseline_model: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class GuardrailSnapshot:
+    """What a workspace lets pass and what it keeps: categories of `gateway.guardrails`; patterns of models and
+    providers, empty for all."""
+
+    redacted: frozenset[str] = frozenset()
+    blocked: frozenset[str] = frozenset()
+    allowed_models: tuple[str, ...] = ()
+    allowed_providers: tuple[str, ...] = ()
+
+
+NO_GUARDRAILS = GuardrailSnapshot()
+
+
 class LimitSnapshot(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A limit that a key's calls may count against.
 
@@ -120,6 +134,7 @@ class KeySnapshot:
     content_retention_days: int
     policy: PolicySnapshot = PolicySnapshot()
     experiments: tuple[ExperimentSnapshot, ...] = ()
+    guardrails: GuardrailSnapshot = NO_GUARDRAILS
     credentials: Credentials | None = None
     # guardrails of the key itself
     quality_floor: float | None = None

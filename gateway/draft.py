@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
 from analytics import request_log
 from analytics.request_log import INTERRUPTED, MANAGED, SETTLED, SIMULATED, UNPRICED, RequestLog
 from gateway import errors, fragments, receipt
@@ -54,8 +52,8 @@ class Draft:
         "native_finish_reason",
         "prices",
         "request_id",
+        "response",
         "response_cache",
-        "response_text",
         "service_tier",
         "settlement",
         "signals",
@@ -86,7 +84,7 @@ class Draft:
         self.baseline_model = ""
         self.baseline_cost_nanousd: int | None = None
         self.prices: dict[str, int] | None = None
-        self.response_text: str | None = None
+        self.response: Mapping[str, Any] | None = None  # what was answered, for a workspace that opted in
         self.response_cache = "off"
         self.cache_note: dict[str, Any] | None = None
         self.identity = b""
@@ -122,10 +120,6 @@ class Draft:
         """Return whether a fallback went to another's account than the intent said."""
         first = self.identity_endpoint
         return first is None or first.key_source != endpoint.key_source or first.is_simulated != endpoint.is_simulated
-
-    def keep_response(self, message: Mapping[str, Any]) -> None:
-        """Keep what was answered, for a workspace that opted in."""
-        self.response_text = orjson.dumps(message).decode()
 
     def intent(self) -> RequestLog:
         """Return the record that stands if the process dies before the call ends."""

@@ -92,7 +92,7 @@ class LaneCall:
             if idempotency.HEADER in headers:
                 return False
             _, key = authentication.known_key(state.snapshot, headers)
-            if key is None or key.stores_content:
+            if key is None or key.stores_content or key.guardrails.blocked:
                 return False
             authentication.require_usable(key, scope="chat", now=now)
             draft = chat.new_draft(

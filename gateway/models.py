@@ -31,6 +31,24 @@ class RoutingPolicy(models.Model):
         return f"{self.workspace} v{self.number}"
 
 
+class GuardrailPolicy(models.Model):
+    """What a workspace lets pass and what it keeps: categories of `gateway.guardrails`, models and providers by
+    pattern. Empty lists of models and providers allow all."""
+
+    workspace = models.OneToOneField(
+        "accounts.Workspace", on_delete=models.CASCADE, primary_key=True, related_name="guardrails"
+    )
+    redacted = models.JSONField(default=list)  # taken out of stored content
+    blocked = models.JSONField(default=list)  # calls that hold them are refused
+    allowed_models = models.JSONField(default=list)
+    allowed_providers = models.JSONField(default=list)
+    changed_by = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, related_name="+")
+    changed_at = models.DateTimeField(auto_now=True)
+
+    def __str__(self) -> str:
+        return f"guardrails of {self.workspace}"
+
+
 class Limit(models.Model):
     """How much may be asked or spent: requests or tokens a minute, or US dollars a period, by whom.
 

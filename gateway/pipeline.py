@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway import authentication, chat, dispatch, errors, idempotency, replay
+from gateway import authentication, chat, dispatch, errors, guardrails, idempotency, replay
 from gateway.context import KeySnapshot
 from gateway.dialects.protocol import Dialect
 from gateway.draft import Draft
@@ -97,6 +97,8 @@ async def _serve(state: State, request: Request, draft: Draft, raw: bytes, start
 async def _serve_once(state: State, request: Request, draft: Draft, started: float) -> None:
     call = draft.call
     assert call is not None
+    if draft.key.guardrails.blocked:
+        guardrails.require_clean(call.body["messages"], draft.key.guardrails.blocked)
     if call.preferences.cache_ttl_s is not None:
         cached = await state.responses.find(call, draft.key)
         if cached is not None:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import msgspec
 import orjson
@@ -19,8 +20,10 @@ from accounts.encryption import Keyring
 from analytics import events, request_log
 from analytics.request_log import RequestLog
 from analytics.spool import SpoolUnavailable, Writer
-from gateway import errors
+from gateway import errors, guardrails
+from gateway.context import KeySnapshot
 from gateway.draft import Draft
+from gateway.guardrails import redaction
 from gateway.metrics import Metrics
 
 logger = logging.getLogger(__name__)
@@ -228,8 +231,7 @@ class Recorder:
         if call is None:
             return None
         cap = key.content_cap_bytes
-        asked = orjson.dumps(call.body["messages"])
-        answered = (draft.response_text or "").encode()
+        asked, answered = self._redacted(call.body["messages"], key), self._redacted(draft.response, key)
         content = events.RequestContent(
             organization_id=key.organization_id,
             workspace_id=key.workspace_id,
@@ -241,6 +243,13 @@ class Recorder:
             is_capped=int(len(asked) > cap or len(answered) > cap),
         )
         return self._keyring.encrypt(msgspec.json.encode(content))
+
+    @staticmethod
+    def _redacted(said: Any, key: KeySnapshot) -> bytes:
+        """Return what was said as JSON, without what the workspace's guardrails take out; nothing for None."""
+        if said is None:
+            return b""
+        return orjson.dumps(redaction.value(said, guardrails.chosen(key.guardrails.redacted)))
 
     def _commit_soon(self, then: _Then) -> None:
         """Call `then` after a sync that begins from now on; those who wait together share it (group commit)."""

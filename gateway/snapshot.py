@@ -21,8 +21,15 @@ from django.db.models import Q, QuerySet
 
 from accounts.models import ApiKey, Organization, Workspace
 from analytics.models import Experiment
-from gateway import errors
-from gateway.context import ArmSnapshot, ExperimentSnapshot, KeySnapshot, LimitSnapshot, PolicySnapshot
+from gateway import errors, guardrail_policies
+from gateway.context import (
+    NO_GUARDRAILS,
+    ArmSnapshot,
+    ExperimentSnapshot,
+    KeySnapshot,
+    LimitSnapshot,
+    PolicySnapshot,
+)
 from gateway.models import Limit, RoutingPolicy
 
 logger = logging.getLogger(__name__)
@@ -172,6 +179,7 @@ def read(keys: QuerySet[ApiKey]) -> Iterable[tuple[bytes, KeySnapshot]]:
     workspace_ids = {row.workspace_id for row in rows}
     policies = _policies(workspace_ids)
     experiments = _experiments(workspace_ids)
+    guardrails = guardrail_policies.snapshots(workspace_ids)
     limits = _limits({row.workspace.organization for row in rows})
     for row in rows:
         workspace = row.workspace
@@ -191,6 +199,7 @@ def read(keys: QuerySet[ApiKey]) -> Iterable[tuple[bytes, KeySnapshot]]:
                 content_retention_days=workspace.content_retention_days,
                 policy=policies.get(workspace.id, PolicySnapshot()),
                 experiments=experiments.get(workspace.id, ()),
+                guardrails=guardrails.get(workspace.id, NO_GUARDRAILS),
                 quality_floor=row.quality_floor,
                 max_cost_per_request_nanousd=row.max_cost_per_request_nanousd,
                 has_plain_budget_errors=row.has_plain_budget_errors,

@@ -33,6 +33,7 @@ _PAGES: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
             ("Quality", "quality", "gauge", roles.VIEW_REQUESTS),
             ("Experiments", "experiments", "flask-conical", roles.VIEW_REQUESTS),
             ("Routing", "routing", "waypoints", roles.VIEW_REQUESTS),
+            ("Guardrails", "guardrails", "shield-check", roles.VIEW_REQUESTS),
         ),
     ),
     (
@@ -48,6 +49,7 @@ _PAGES: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
 # A page below another one keeps that one marked in the sidebar.
 _PARENTS = {
     "experiment": "experiments",
+    "guardrails_save": "guardrails",
     "quality_change": "quality",
     "request_detail": "requests",
     "webhooks": "integrations",

@@ -13,7 +13,8 @@ from django import forms
 
 from accounts.models import Organization, Workspace
 from analytics import evaluation
-from gateway import policies
+from gateway import guardrail_policies, policies
+from gateway.guardrails import DETECTORS
 from gateway.policies import Content
 
 SPARE_ROWS = 3
@@ -140,3 +141,60 @@ def _rows(data: Mapping[str, Any]) -> list[tuple[str, str]]:
             found.setdefault(int(match[2]), {})[match[1]] = str(data[name]).strip()[:200]
     rows = [(row.get("task", ""), row.get("model", "")) for _, row in sorted(found.items())]
     return [row for row in rows if any(row)]
+
+
+class GuardrailForm(forms.Form):
+    """A workspace's guardrails. Models and providers are given one a line."""
+
+    redacted = forms.MultipleChoiceField(
+        label="Taken out of what is stored",
+        required=False,
+        choices=[(name, detector.title.capitalize()) for name, detector in DETECTORS.items()],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Where the workspace stores prompts and answers, these are replaced by their category first.",
+    )
+    blocked = forms.MultipleChoiceField(
+        label="Never sent to a provider",
+        required=False,
+        choices=[(name, detector.title.capitalize()) for name, detector in DETECTORS.items()],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="A call whose messages hold one of these is refused before it leaves; the error names the category.",
+    )
+    allowed_models = forms.CharField(
+        label="Allowed models",
+        required=False,
+        max_length=6000,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text="One a line, such as openai/gpt-5.4-mini or anthropic/*. Empty: all.",
+    )
+    allowed_providers = forms.CharField(
+        label="Allowed providers",
+        required=False,
+        max_length=6000,
+        widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text="One a line, such as openai or bedrock. Empty: all.",
+    )
+
+    def __init__(
+        self, data: Mapping[str, Any] | None = None, *, prefix: str, holds: guardrail_policies.Content | None = None
+    ) -> None:
+        held = holds or guardrail_policies.Content()
+        super().__init__(
+            data,
+            prefix=prefix,
+            initial={
+                "redacted": held.redacted,
+                "blocked": held.blocked,
+                "allowed_models": "\n".join(held.allowed_models),
+                "allowed_providers": "\n".join(held.allowed_providers),
+            },
+        )
+
+    def content(self) -> guardrail_policies.Content:
+        """Return what was sent."""
+        return guardrail_policies.Content(
+            tuple(self.cleaned_data["redacted"]),
+            tuple(self.cleaned_data["blocked"]),
+            tuple(self.cleaned_data["allowed_models"].splitlines()),
+            tuple(self.cleaned_data["allowed_providers"].splitlines()),
+        )

@@ -111,6 +111,8 @@ EXAMPLES: dict[str, Example] = {
     "experiment_stop": Example({"experiment_id": _experiment}),
     "experiments": Example(),
     "integrations": Example(),
+    "guardrails": Example(),
+    "guardrails_save": Example({"workspace_id": _workspace}),
     "invitation_withdraw": Example({"invitation_id": _invitation}),
     "key_create": Example(),
     "key_revoke": Example({"key_id": _api_key}),
