@@ -205,7 +205,7 @@ class Broadcast:
         draft.native_finish_reason = reader.native_finish_reason
         draft.service_tier = reader.service_tier
         draft.signals = _judged(lambda: self._listener.finish(draft.finish_reason))
-        if self._kept is not None and draft.key.stores_content:
+        if self._kept is not None and draft.keeps_content:
             draft.response = assembly.message(self.events())
         settle(state, draft, reader.usage)
         record(state, draft, self._started)
