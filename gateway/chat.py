@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from analytics.request_log import BYOK, UNPRICED, UNUSED
-from gateway import assembly, dispatch, errors, receipt, settlement, signals
+from gateway import assembly, dispatch, errors, receipt, refusals, settlement, signals
 from gateway.catalog.prices import Rates
 from gateway.context import KeySnapshot
 from gateway.dialects.protocol import Dialect, Facts
@@ -34,6 +34,8 @@ USAGE_PATIENCE_S = 2.0
 # What a record's column holds; no call uses as much, so whoever reports more cannot be believed.
 _MOST_TOKENS = 2**32 - 1
 _UNKNOWN_COST = Settlement(UNPRICED)
+# KairosRoute's own SDK reads a spent budget from a 429 and retries no other way.
+_PLAIN_CLIENT = b"kairosroute-python/"
 
 
 def read(draft: Draft, raw: bytes, headers: Mapping[bytes, bytes]) -> None:
@@ -43,6 +45,7 @@ def read(draft: Draft, raw: bytes, headers: Mapping[bytes, bytes]) -> None:
         errors.InvalidRequest: it cannot be served as sent.
     """
     draft.call = draft.dialect.parse(raw, headers, is_test=draft.key.is_test)
+    draft.has_plain_errors = headers.get(b"user-agent", b"").startswith(_PLAIN_CLIENT)
 
 
 def decide(state: State, draft: Draft) -> None:
@@ -57,9 +60,12 @@ def decide(state: State, draft: Draft) -> None:
     draft.endpoint = decision.endpoints[0]
 
 
-def admit(state: State, draft: Draft) -> None:
-    """Decide where the call goes, and note the intent: from here on it may go out. Raises as `decide`."""
-    decide(state, draft)
+def note_intent(state: State, draft: Draft) -> None:
+    """Note that the call was decided and admitted: from here on it may go out.
+
+    Raises:
+        errors.Unavailable: it cannot be noted.
+    """
     state.recorder.intent(draft)
 
 
@@ -122,13 +128,15 @@ def client_gone() -> errors.GatewayError:
 
 
 def record(state: State, draft: Draft, started: float) -> None:
-    """Write the call's record."""
+    """Settle the call with its limits and write its record."""
+    state.admission.settle(draft)
     state.recorder.record(draft, latency_us=round((time.perf_counter() - started) * 1e6))
     draft.is_recorded = True
 
 
 def record_soon(state: State, draft: Draft, started: float, then: Callable[[errors.GatewayError | None], None]) -> None:
-    """Write the call's record in this turn of the event loop, and say so once it stands as the deployment asks."""
+    """As `record`, in this turn of the event loop, and say so once the record stands as the deployment asks."""
+    state.admission.settle(draft)
     state.recorder.record_soon(draft, then, latency_us=round((time.perf_counter() - started) * 1e6))
     draft.is_recorded = True
 
@@ -362,15 +370,21 @@ def stream_head(draft: Draft, started: float) -> bytes:
     assert call is not None
     assert endpoint is not None
     body = draft.body.encode()
-    return b"x-request-id: req_%b\r\nx-generation-id: gen_%b\r\nx-kairosroute-receipt-id: rcpt_%b\r\n" % (
-        body,
-        body,
-        body,
-    ) + b"%bx-kairosroute-attempts: %d\r\nx-kairosroute-overhead-ms: %.2f\r\n%b" % (
-        _names(endpoint.provider, endpoint.model, call.task_type),
-        len(draft.attempts),
-        (time.perf_counter() - started) * 1e3 - draft.upstream_us / 1e3,
-        b"" if draft.response_cache == OFF else b"x-kairosroute-cache: %b\r\n" % draft.response_cache.encode(),
+    return (
+        b"x-request-id: req_%b\r\nx-generation-id: gen_%b\r\nx-kairosroute-receipt-id: rcpt_%b\r\n"
+        % (
+            body,
+            body,
+            body,
+        )
+        + b"%bx-kairosroute-attempts: %d\r\nx-kairosroute-overhead-ms: %.2f\r\n%b"
+        % (
+            _names(endpoint.provider, endpoint.model, call.task_type),
+            len(draft.attempts),
+            (time.perf_counter() - started) * 1e3 - draft.upstream_us / 1e3,
+            b"" if draft.response_cache == OFF else b"x-kairosroute-cache: %b\r\n" % draft.response_cache.encode(),
+        )
+        + (b"" if draft.hold is None else refusals.rate_lines(draft.hold))
     )
 
 

@@ -7,6 +7,8 @@ granted (`gateway.leases`), which in a lone process is the whole budget. Which c
 
 from __future__ import annotations
 
+from gateway.context import LimitSnapshot
+
 _SECONDS = 61  # the running second and the sixty before it: never more than the limit in any sixty seconds
 
 
@@ -100,15 +102,29 @@ class Purse:
         self.unreported += cost_nanousd
 
 
-class Hold:
-    """What one call has taken of its counters, until it is settled."""
+class Meter:
+    """One limit for one value of whatever it limits: a purse or a window, and when to tell of it next."""
 
-    __slots__ = ("purses", "requests", "reserved_nanousd", "reserved_tokens", "starts", "tokens")
+    __slots__ = ("alert_at_nanousd", "limit", "purse", "used_at", "value", "window")
+
+    def __init__(self, limit: LimitSnapshot, value: str, *, purse: Purse | None, window: Window | None) -> None:
+        self.limit = limit
+        self.value = value  # as `billing.spending` counts it; of organizations empty
+        self.purse = purse
+        self.window = window
+        self.alert_at_nanousd = -1  # the next percentage; -1: not known yet
+        self.used_at = 0  # seconds of the monotonic clock
+
+
+class Hold:
+    """What one call has taken of its meters, until it is settled."""
+
+    __slots__ = ("is_settled", "purses", "requests", "reserved_nanousd", "reserved_tokens", "tokens")
 
     def __init__(self) -> None:
-        self.purses: tuple[Purse, ...] = ()
-        self.starts: tuple[float, ...] = ()  # the period that each purse was in
-        self.requests: list[tuple[Window, int]] = []
-        self.tokens: list[tuple[Window, int]] = []  # with the second that the units were taken at
+        self.purses: list[tuple[Meter, float]] = []  # with the begin of the period that the purse was in
+        self.requests: list[Meter] = []
+        self.tokens: list[tuple[Meter, int]] = []  # with the second that the tokens were taken at
         self.reserved_nanousd = 0
         self.reserved_tokens = 0
+        self.is_settled = False

@@ -10,7 +10,7 @@ from typing import Any
 
 from analytics import request_log
 from analytics.request_log import INTERRUPTED, MANAGED, SETTLED, SIMULATED, UNPRICED, RequestLog
-from gateway import errors, fragments, receipt
+from gateway import errors, estimation, fragments, receipt
 from gateway.context import NOBODY, ChatCall, KeySnapshot
 from gateway.counters import Hold
 from gateway.dialects.openai import OPENAI
@@ -43,6 +43,7 @@ class Draft:
         "finish_reason",
         "first_token_us",
         "has_intent",
+        "has_plain_errors",
         "hold",
         "identity",
         "identity_endpoint",
@@ -89,6 +90,7 @@ class Draft:
         self.cache_note: dict[str, Any] | None = None
         self.identity = b""
         self.hold: Hold | None = None
+        self.has_plain_errors = False  # the client is an SDK that reads a spent budget from a 429
         self.downgrade: dict[str, Any] | None = None
         self.identity_endpoint: Endpoint | None = None
 
@@ -108,8 +110,13 @@ class Draft:
     @property
     def booked_nanousd(self) -> int:
         """What the call counts against budgets: its cost, and what was reserved for it where that is unknown."""
-        settled = self.settlement
-        return self.reserved_nanousd if settled.price_state == UNPRICED else settled.provider_cost_nanousd
+        settled, reserved = self.settlement, self.reserved_nanousd
+        if settled.price_state != UNPRICED:
+            return settled.provider_cost_nanousd
+        if reserved and self.usage.is_reported:
+            # Nobody knows the model's price: what it used costs what the dearest model would.
+            return estimation.reservation(self.usage.input_tokens, self.usage.output_tokens, None)
+        return reserved
 
     @property
     def keeps_content(self) -> bool:

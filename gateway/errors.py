@@ -64,6 +64,8 @@ class GatewayError(Exception):
         self.provider = provider
         self.metadata = metadata or {}
         self.extra_headers: tuple[tuple[bytes, bytes], ...] = ()
+        self.should_retry = self.is_retryable
+        self.keeps_code = False  # dialects with codes of their own leave ours where it is
 
     @property
     def error_class(self) -> str:
@@ -92,7 +94,7 @@ class GatewayError(Exception):
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Return the retry headers that OpenAI's SDKs obey (`x-should-retry` overrides their own rule)."""
-        headers = [(b"x-should-retry", b"true" if self.is_retryable else b"false")]
+        headers = [(b"x-should-retry", b"true" if self.should_retry else b"false")]
         if self.retry_after_s is not None:
             seconds = max(0.0, min(self.retry_after_s, 120.0))
             headers.append((b"retry-after", b"%d" % max(1, round(seconds))))

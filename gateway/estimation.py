@@ -70,6 +70,7 @@ def output_bound(max_tokens: int | None, choices: int | None) -> int:
 
 def reservation(input_estimate: int, output_estimate: int, row: PriceRow | None) -> int:
     """Return nano-USD for a call of this size by this row, rounded up; by the ceiling prices where there is none."""
+    input_estimate, output_estimate = max(0, input_estimate), max(0, output_estimate)
     if row is None or (output_estimate and not row.has_output_price):
         exact = input_estimate * CEILING_INPUT_NANOUSD_PER_MTOK + output_estimate * CEILING_OUTPUT_NANOUSD_PER_MTOK
         return -(-exact // _MILLION)

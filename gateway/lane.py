@@ -88,6 +88,7 @@ class LaneCall:
         now = time.time()
         self._started = time.perf_counter()
         headers = dict(self._client.headers)
+        draft: Draft | None = None
         try:
             if idempotency.HEADER in headers:
                 return False
@@ -99,7 +100,7 @@ class LaneCall:
                 body_id=identifiers.new_body(int(now * 1000)), key=key, now=now, dialect=self._dialect
             )
             endpoint = self._endpoint_of(draft, body, headers)
-            if endpoint is None:
+            if endpoint is None or not state.admission.try_admit(draft):
                 return False
             call = draft.call
             assert call is not None
@@ -109,8 +110,11 @@ class LaneCall:
             data = pool.request(request.path, request.headers, request.body)
             connection = pool.take()
             if connection is None:
+                state.admission.release(draft)
                 return False
         except Exception:
+            if draft is not None:
+                state.admission.release(draft)
             return False  # the ASGI way finds the same and says so
         draft.dropped_params = request.dropped_params
         self._body, self._draft, self._endpoint, self._connection = body, draft, endpoint, connection

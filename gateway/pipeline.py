@@ -107,7 +107,9 @@ async def _serve_once(state: State, request: Request, draft: Draft, started: flo
             await _give(request, head, body, is_stream=call.is_stream)
             return
         draft.response_cache = MISS
-    chat.admit(state, draft)
+    chat.decide(state, draft)
+    await state.admission.admit(draft)
+    chat.note_intent(state, draft)
     await resume_chat(state, request, draft, started)
 
 

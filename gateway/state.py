@@ -13,16 +13,20 @@ from accounts.encryption import Keyring
 from analytics import events, request_log
 from analytics.spool import Writer
 from gateway import credentials, idempotency, shipping, simulation, vault
+from gateway.admission import Admission
+from gateway.banks import LocalBank
 from gateway.catalog import loader
 from gateway.catalog.models import CHAT, Catalog
 from gateway.catalog.prices import PriceBook
 from gateway.dispatch import Providers
+from gateway.limit_alerts import Herald
 from gateway.metrics import Metrics
 from gateway.providers import registry
 from gateway.recording import Recorder
 from gateway.response_cache import ResponseCache
 from gateway.routing.decision import Router
 from gateway.snapshot import Snapshot
+from gateway.spend import Spend
 from gateway.upstream import Timeouts, Upstream
 
 # Resellers whose models are addressed by the reseller's own names: all of their prices are loaded.
@@ -45,6 +49,7 @@ class State:
     metrics: Metrics
     idempotency: idempotency.Desk
     responses: ResponseCache
+    admission: Admission
     max_request_bytes: int
 
     @classmethod
@@ -73,12 +78,17 @@ class State:
             ),
             keyring,
         )
+        router = make_router(catalog, book, configured, now=time.time())
+        herald = Herald()
+        herald.start()
+        spend = Spend(settings.SPOOL_DIR)
+        admission = Admission(book=book, catalog=catalog, router=router, bank=LocalBank(spend), herald=herald)
         return cls(
             catalog=catalog,
             book=book,
             registry=configured,
             snapshot=snapshot,
-            router=make_router(catalog, book, configured, now=time.time()),
+            router=router,
             providers=Providers(
                 adapters=registry.ADAPTERS,
                 upstream=upstream,
@@ -102,12 +112,14 @@ class State:
             metrics=metrics,
             idempotency=idempotency.Desk(kept, ttl_s=settings.IDEMPOTENCY_TTL_S),
             responses=ResponseCache(kept),
+            admission=admission,
             max_request_bytes=settings.MAX_REQUEST_BYTES,
         )
 
     async def close(self) -> None:
         """Seal and ship the spool, close the connections. The server has ended the calls in flight before."""
         await self.recorder.close()
+        await self.admission.close()
         await asyncio.to_thread(self.shipper.stop, 10.0)
         await self.upstream.close()
         await self.responses.close()

@@ -51,7 +51,8 @@ class OpenRouter(OpenAI):
         body = orjson.loads(error.body(request_id))
         told = body["error"]
         told["metadata"]["code"] = told["code"]
-        told["code"] = error.http_status
+        if not error.keeps_code:
+            told["code"] = error.http_status
         return orjson.dumps(body)
 
 

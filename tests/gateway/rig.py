@@ -19,6 +19,7 @@ from analytics import request_log
 from analytics.request_log import RequestLog
 from analytics.spool import Writer, read_segment
 from gateway import asgi, idempotency, simulation, vault
+from gateway.admission import Admission
 from gateway.catalog import loader
 from gateway.context import KeySnapshot
 from gateway.dispatch import Providers
@@ -176,12 +177,13 @@ async def running(
     )
     timeouts = Timeouts(connect=1, first_byte=0.5, between_pieces=0.5, total=5)
     kept = vault.Vault(vault.FileShelf(tmp_path / "answers", max_bytes=1 << 20), keyring)
+    router = make_router(catalog, book, configured, now=time.time())
     state = State(
         catalog=catalog,
         book=book,
         registry=configured,
         snapshot=snapshot,
-        router=make_router(catalog, book, configured, now=time.time()),
+        router=router,
         providers=Providers(registry.ADAPTERS, upstream, simulation.Simulation(scale=0), timeouts),
         upstream=upstream,
         recorder=recorder,
@@ -189,6 +191,7 @@ async def running(
         metrics=metrics,
         idempotency=idempotency.Desk(kept, ttl_s=60),
         responses=ResponseCache(kept),
+        admission=Admission(book=book, catalog=catalog, router=router),
         max_request_bytes=2 * 1024 * 1024,
     )
     asgi.application.state = state
