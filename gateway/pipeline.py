@@ -137,12 +137,13 @@ async def _whole(state: State, request: Request, draft: Draft, started: float) -
     head, data = chat.answer(state, draft, completion, started=started)
     chat.record(state, draft, started)
     await state.recorder.durable()
-    await send_answer(request, data, head)
     if cached is not None:
         await _keep(state, draft, cached)
+    await send_answer(request, data, head)
 
 
 async def _keep(state: State, draft: Draft, cached: CachedAnswer) -> None:
+    """Keep an answer before its last byte goes out: whoever has it finds it."""
     call = draft.call
     assert call is not None
     await state.responses.keep(
@@ -165,9 +166,9 @@ async def _stream(state: State, request: Request, draft: Draft, started: float) 
         stream.sent.close()
     await state.recorder.durable()
     if not draft.is_client_gone:
-        await end_stream(request, last)
         if draft.response_cache == MISS and draft.error is None:
             await _keep(state, draft, replay.cached_stream(draft, broadcast.events()))
+        await end_stream(request, last)
 
 
 async def _relay(
