@@ -80,7 +80,10 @@ class LimitSnapshot(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class CredentialSnapshot:
-    """A customer's key at a provider. `base_url` is empty for the provider's own address."""
+    """A customer's key at a provider. One without a usable secret stands here too: it is not passed over in silence.
+
+    `base_url` is empty for the provider's own address. `api_key` may be empty too, for a server that asks for none.
+    """
 
     credential_id: str
     label: str
@@ -90,28 +93,37 @@ class CredentialSnapshot:
     order: int = 0  # lower first; the workspace's stand before the organization's whatever their order
     weight: int = 1  # share among those of the same order
     is_of_workspace: bool = False
+    is_usable: bool = True
     allows_managed_fallback: bool = False
-    models: frozenset[str] = frozenset()  # our names; empty: all of the provider's
+    models: tuple[str, ...] = ()  # our names, `*` for any letters; empty: all of the provider's
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Credentials:
     """The enabled provider keys of a workspace and its organization, by provider, in the order of use.
 
-    `decisions` is where the router remembers what it decided with them: with the tenant's own keys, so that no other
-    tenant can ever be given their endpoints, and gone as soon as the keys change.
+    `decisions` is where the router remembers what it decided with them, `providers` what `gateway.credentials` made of
+    them: with the tenant's own keys, so that no other tenant can ever be given their endpoints, and gone as soon as the
+    keys change. `is_weighted`: the order differs from call to call.
     """
 
     by_provider: Mapping[str, tuple[CredentialSnapshot, ...]]
+    is_weighted: bool = False
     decisions: dict[tuple[str, bool], Any] = field(default_factory=dict, repr=False)
+    providers: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """A provider key that came with one call and is forgotten after it. `provider`: as the client says, or empty."""
+    """A provider key that came with one call and is forgotten after it. `provider`: as the client says, or empty.
+
+    `is_exclusive`: the call goes out with keys that came with it, or not at all. Otherwise other providers are reached
+    as ever.
+    """
 
     provider: str
     api_key: str = field(repr=False)
+    is_exclusive: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from django.db.models import Q, QuerySet
 
 from accounts.models import ApiKey, Organization, Workspace
 from analytics.models import Experiment
-from gateway import errors, guardrail_policies
+from gateway import errors, guardrail_policies, provider_keys
 from gateway.context import (
     NO_GUARDRAILS,
     ArmSnapshot,
@@ -51,6 +51,7 @@ class Snapshot:
         # A desk of its own, with few places: strangers' keys neither fill the database nor other work's threads.
         self._desk = ThreadPoolExecutor(max_workers=4, thread_name_prefix="keys")
         self._asking: dict[bytes, asyncio.Future[KeySnapshot | None]] = {}
+        self._credential_versions: dict[str, frozenset[tuple[str, datetime]]] = {}
         self._watermark = datetime.now(UTC)
         self._next_full_check = time.monotonic() + _FULL_CHECK_S
         self._stop = threading.Event()
@@ -118,6 +119,7 @@ class Snapshot:
         )
         workspaces |= set(RoutingPolicy.objects.filter(created_at__gte=since).values_list("workspace_id", flat=True))
         workspaces |= set(Experiment.objects.filter(changed_at__gte=since).values_list("workspace_id", flat=True))
+        workspaces |= provider_keys.workspaces_changed_since(since)
         changed = ApiKey.objects.filter(Q(changed_at__gte=since) | Q(workspace_id__in=workspaces))
         for digest, key in read(changed):
             self._unknown.pop(digest, None)
@@ -152,6 +154,22 @@ class Snapshot:
                     missed.append(digest.hex())
             for digest, key in read(ApiKey.objects.filter(sha256__in=missed)) if missed else ():
                 self.keys[digest] = key
+        self._check_credentials()
+
+    def _check_credentials(self) -> None:
+        """Read anew the keys of organizations whose provider keys came, went or changed since the last check."""
+        before = self._credential_versions
+        now = provider_keys.versions({key.organization_id for key in list(self.keys.values())})
+        moved = {
+            organization_id
+            for organization_id in before.keys() | now.keys()
+            if before.get(organization_id) != now.get(organization_id)
+        }
+        if moved:
+            for digest, key in read(ApiKey.objects.filter(workspace__organization_id__in=moved)):
+                if digest in self.keys:
+                    self.keys[digest] = key
+        self._credential_versions = now
 
     def _load_one(self, digest: bytes) -> KeySnapshot | None:
         close_old_connections()
@@ -180,6 +198,7 @@ def read(keys: QuerySet[ApiKey]) -> Iterable[tuple[bytes, KeySnapshot]]:
     policies = _policies(workspace_ids)
     experiments = _experiments(workspace_ids)
     guardrails = guardrail_policies.snapshots(workspace_ids)
+    credentials = provider_keys.read({row.workspace_id: row.workspace.organization_id for row in rows})
     limits = _limits({row.workspace.organization for row in rows})
     for row in rows:
         workspace = row.workspace
@@ -198,6 +217,7 @@ def read(keys: QuerySet[ApiKey]) -> Iterable[tuple[bytes, KeySnapshot]]:
                 content_cap_bytes=workspace.content_cap_bytes,
                 content_retention_days=workspace.content_retention_days,
                 policy=policies.get(workspace.id, PolicySnapshot()),
+                credentials=credentials.get(workspace.id),
                 experiments=experiments.get(workspace.id, ()),
                 guardrails=guardrails.get(workspace.id, NO_GUARDRAILS),
                 quality_floor=row.quality_floor,

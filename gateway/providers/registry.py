@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 from gateway.providers import quirks
@@ -48,6 +48,21 @@ class Provider:
         """Whether nothing is known about it beyond its base URL."""
         return self.row is quirks.GENERIC
 
+    def endpoint(self, *, model: str, upstream_model: str) -> Endpoint:
+        """Return where a model is reached. `model` is our name for it, `upstream_model` the provider's."""
+        protocol, base_url = self.protocol, self.base_url
+        if self.row is quirks.BEDROCK and protocol == quirks.OPENAI_CHAT and "anthropic." in upstream_model:
+            # Bedrock speaks Anthropic's protocol for Claude, beside its OpenAI-shaped path.
+            protocol, base_url = quirks.ANTHROPIC_MESSAGES, _VERSION.sub("", base_url) + "/anthropic"
+        return Endpoint(
+            model=model,
+            provider=self.name,
+            upstream_model=upstream_model,
+            protocol=protocol,
+            base_url=base_url,
+            api_key=self.api_key,
+        )
+
 
 class Registry:
     """The configured providers of this process."""
@@ -73,20 +88,7 @@ class Registry:
         `model` is our name for it, `upstream_model` the provider's.
         """
         configured = self._providers.get(provider)
-        if configured is None:
-            return None
-        protocol, base_url = configured.protocol, configured.base_url
-        if configured.row is quirks.BEDROCK and protocol == quirks.OPENAI_CHAT and "anthropic." in upstream_model:
-            # Bedrock speaks Anthropic's protocol for Claude, beside its OpenAI-shaped path.
-            protocol, base_url = quirks.ANTHROPIC_MESSAGES, _VERSION.sub("", base_url) + "/anthropic"
-        return Endpoint(
-            model=model,
-            provider=configured.name,
-            upstream_model=upstream_model,
-            protocol=protocol,
-            base_url=base_url,
-            api_key=configured.api_key,
-        )
+        return None if configured is None else configured.endpoint(model=model, upstream_model=upstream_model)
 
     def addressed(self, model: str) -> Endpoint | None:
         """Return the endpoint that `<provider>/<model>` spells out, or None.
@@ -97,9 +99,7 @@ class Registry:
         configured = self.get(name) if slash and upstream_model else None
         if configured is None or not (configured.is_generic or configured.row is quirks.OPENROUTER):
             return None
-        return self.endpoint_for(
-            model=f"{configured.name}/{upstream_model}", provider=configured.name, upstream_model=upstream_model
-        )
+        return configured.endpoint(model=f"{configured.name}/{upstream_model}", upstream_model=upstream_model)
 
 
 def build(settings: Mapping[str, str]) -> Registry:
@@ -125,13 +125,27 @@ def build(settings: Mapping[str, str]) -> Registry:
     return Registry(providers)
 
 
+def keyed(name: str, *, api_key: str, base_url: str = "", known: Registry | None = None) -> Provider:
+    """Return a provider as a customer reaches it with a key of their own.
+
+    Without a base URL it is the address that the operator wired in (`known`), else the provider's own.
+
+    Raises:
+        ProviderMisconfigured: the provider has no address, or the key or the address cannot be used.
+    """
+    configured = None if known is None else known.get(name)
+    if not base_url and configured is not None:
+        return replace(configured, api_key=_api_key(api_key, variable=name))
+    return _provider({"NAME": name, "BASE_URL": base_url, "API_KEY": api_key})
+
+
 def _provider(parts: Mapping[str, str]) -> Provider:
     variable = f"{PREFIX}{parts['NAME']}"
     row = quirks.known(parts["NAME"]) or quirks.GENERIC
     protocol = parts.get("PROTOCOL", row.protocol).lower()
     if protocol not in quirks.PROTOCOLS:
         raise ProviderMisconfigured(f"{variable}_PROTOCOL must be one of {', '.join(quirks.PROTOCOLS)}.")
-    url = parts.get("BASE_URL", row.base_url if protocol == row.protocol else "")
+    url = parts.get("BASE_URL") or (row.base_url if protocol == row.protocol else "")
     if not url:
         raise ProviderMisconfigured(
             f"{variable}_BASE_URL is needed: this provider has no address of its own for {protocol}."

@@ -7,17 +7,18 @@ import datetime as dt
 import hashlib
 import threading
 import time
+from typing import Any
 
 import pytest
 from django.db import InterfaceError
 from django.utils import timezone
 
-from accounts import api_keys, audit
+from accounts import api_keys, audit, provider_credentials
 from accounts.api_keys import NewKey
-from accounts.models import ApiKey
+from accounts.models import ApiKey, ProviderCredential, Workspace
 from gateway import authentication, errors
 from gateway.snapshot import Snapshot, read
-from tests.factories.accounts import make_api_key, make_organization
+from tests.factories.accounts import make_api_key, make_organization, make_provider_credential, make_workspace
 
 pytestmark = pytest.mark.django_db
 
@@ -101,3 +102,78 @@ async def test_a_flood_of_strange_keys_is_turned_away(monkeypatch: pytest.Monkey
     snapshot.stop()
     turned_away = [answer for answer in answers if isinstance(answer, errors.Unavailable)]
     assert len(turned_away) == 600 - 512
+
+
+def credentials_of(snapshot: Snapshot, new: NewKey) -> list[tuple[str, str, bool]]:
+    found = snapshot.keys[digest_of(new)].credentials
+    held = [] if found is None else [one for held in found.by_provider.values() for one in held]
+    return [(one.label, one.api_key, one.is_usable) for one in held]
+
+
+def test_a_key_carries_the_provider_keys_of_its_workspace_and_organization_and_no_others() -> None:
+    organization = make_organization()
+    new = make_api_key(organization)
+    own = Workspace.objects.get(pk=new.api_key.workspace_id)
+    make_provider_credential(organization, label="everywhere", secret="sk-everywhere")
+    make_provider_credential(organization, label="here", secret="sk-here", workspace=own)
+    make_provider_credential(organization, label="elsewhere", workspace=make_workspace(organization))
+    make_provider_credential(make_organization(), label="foreign")
+
+    assert credentials_of(knowing(new), new) == [("here", "sk-here", True), ("everywhere", "sk-everywhere", True)]
+
+
+def test_provider_keys_come_change_and_go_with_the_next_look() -> None:
+    organization = make_organization()
+    new = make_api_key(organization)
+    snapshot = knowing(new)
+
+    credential = make_provider_credential(organization, label="own", secret="sk-one")
+    snapshot.refresh()
+    assert credentials_of(snapshot, new) == [("own", "sk-one", True)]
+
+    provider_credentials.replace_secret(credential=credential, secret="sk-two", actor=audit.SYSTEM, now=timezone.now())
+    snapshot.refresh()
+    assert credentials_of(snapshot, new) == [("own", "sk-two", True)]
+
+    provider_credentials.switch(credential=credential, is_enabled=False, actor=audit.SYSTEM, now=timezone.now())
+    snapshot.refresh()
+    assert credentials_of(snapshot, new) == []
+
+    provider_credentials.switch(credential=credential, is_enabled=True, actor=audit.SYSTEM, now=timezone.now())
+    snapshot.refresh()
+    provider_credentials.delete(credential=credential, actor=audit.SYSTEM, now=timezone.now())
+    snapshot.refresh()
+    assert credentials_of(snapshot, new) == []
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+def test_a_clock_that_is_wrong_does_not_keep_a_provider_key_in_use(is_deleted: bool) -> None:
+    organization = make_organization()
+    new, foreign = make_api_key(organization), make_api_key(make_organization())
+    credential = make_provider_credential(organization, label="own", secret="sk-one")
+    snapshot = knowing(new, foreign)
+    snapshot._next_full_check = 0.0
+    snapshot.refresh()
+    wrong = timezone.now() - dt.timedelta(minutes=5)
+    row = ProviderCredential.objects.filter(pk=credential.pk)
+    if is_deleted:
+        row.delete()
+    else:
+        row.update(is_enabled=False, changed_at=wrong)
+
+    snapshot._next_full_check = 0.0
+    snapshot.refresh()
+
+    assert credentials_of(snapshot, new) == []
+
+
+def test_a_secret_under_a_lost_master_key_keeps_its_place_and_is_not_usable(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    organization = make_organization()
+    new = make_api_key(organization)
+    make_provider_credential(organization, label="own", secret="sk-one")
+    settings.SECRET_KEY = "another"
+
+    assert credentials_of(knowing(new), new) == [("own", "", False)]
+    assert "cannot be decrypted" in caplog.text
