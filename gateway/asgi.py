@@ -11,9 +11,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from gateway import errors, identifiers
+from gateway.dialects.anthropic import ANTHROPIC
+from gateway.dialects.completions import COMPLETIONS, OPENROUTER_COMPLETIONS
 from gateway.dialects.openai import OPENAI, OPENROUTER
 from gateway.dialects.protocol import Dialect
-from gateway.endpoints import chat_completions, feedback, models, receipts
+from gateway.endpoints import chat_completions, completions, feedback, messages, models, receipts
 from gateway.http import Request, send_error
 from gateway.state import State
 
@@ -23,6 +25,9 @@ Handler = Callable[[State, Request, Dialect], Awaitable[None]]
 
 _ROUTES: dict[str, tuple[str, Handler]] = {
     "/chat/completions": ("POST", chat_completions.handle),
+    "/completions": ("POST", completions.handle),
+    "/messages": ("POST", messages.handle),
+    "/messages/count_tokens": ("POST", messages.count_tokens),
     "/models": ("GET", models.list_models),
     "/feedback": ("POST", feedback.handle),
 }
@@ -30,6 +35,12 @@ _PREFIXES: tuple[tuple[str, str, Handler], ...] = (
     ("/receipts/", "GET", receipts.handle),
     ("/models/", "GET", models.get_model),
 )
+# Below /v1 and below /api/v1.
+_SPOKEN: dict[str, tuple[Dialect, Dialect]] = {
+    "/completions": (COMPLETIONS, OPENROUTER_COMPLETIONS),
+    "/messages": (ANTHROPIC, ANTHROPIC),
+    "/messages/count_tokens": (ANTHROPIC, ANTHROPIC),
+}
 _EXACT: dict[str, tuple[str, Handler]] = {
     f"{root}{path}": route for root in ("/v1", "/api/v1") for path, route in _ROUTES.items()
 }
@@ -60,11 +71,11 @@ class Application:
                 raise errors.Unavailable("The gateway is starting.", code="starting", retry_after_s=1)
             await self._handler(scope)(self.state, request, dialect)
         except errors.GatewayError as refusal:
-            await send_error(request, refusal, dialect.error(refusal, request.request_id))
+            await _refuse(request, dialect, refusal)
         except Exception:
             logger.exception("A request failed unexpectedly. request_id=%s", request.request_id)
             error = errors.GatewayError("Something went wrong on our side. The error is logged.")
-            await send_error(request, error, dialect.error(error, request.request_id))
+            await _refuse(request, dialect, error)
 
     def _handler(self, scope: dict[str, Any]) -> Handler:
         path = scope["path"]
@@ -77,9 +88,18 @@ class Application:
         return handler
 
 
+async def _refuse(request: Request, dialect: Dialect, error: errors.GatewayError) -> None:
+    body, head = dialect.error(error, request.request_id), dialect.headers(request.request_id)
+    await send_error(request, error, body, status=dialect.status(error), head=head)
+
+
 def _dialect(path: str) -> Dialect:
     """Return the dialect that a path is spoken in; errors are told in it, whatever else is wrong."""
-    return OPENROUTER if path.startswith("/api/") else OPENAI
+    is_openrouter = path.startswith("/api/")
+    bare = path.removeprefix("/api").removeprefix("/v1").rstrip("/")
+    if bare in _SPOKEN:
+        return _SPOKEN[bare][is_openrouter]
+    return OPENROUTER if is_openrouter else OPENAI
 
 
 def _by_prefix(path: str) -> tuple[str, Handler]:

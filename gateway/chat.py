@@ -22,6 +22,7 @@ from gateway.listener import Listener
 from gateway.providers import shape
 from gateway.providers.protocol import Completion, Endpoint, StreamReader, Usage
 from gateway.response_cache import MISS, OFF
+from gateway.routing import portability
 from gateway.settlement import Settlement
 from gateway.signals import NO_SIGNALS, Signals
 from gateway.state import State
@@ -56,7 +57,10 @@ def decide(state: State, draft: Draft) -> None:
     """
     call = draft.call
     assert call is not None
-    draft.decision = decision = state.router.decide(call, draft.key, call_id=draft.body)
+    decision = state.router.decide(call, draft.key, call_id=draft.body)
+    if call.native is not None and call.native.needs:
+        decision = portability.only_native(decision, call.native)
+    draft.decision = decision
     draft.endpoint = decision.endpoints[0]
 
 
@@ -158,7 +162,9 @@ class Broadcast:
         self.reader = reader
         self._started = started
         self._listener = Listener(call.shape)
-        self._writer = None if draft.dialect.is_passed_through else draft.dialect.writer(call, first_facts(draft))
+        self._writer = (
+            None if draft.dialect.is_passed_through else draft.dialect.writer(call, first_facts(draft), reader.native)
+        )
         is_kept = draft.keeps_content or draft.response_cache == MISS
         self._kept: list[bytes] | None = [] if is_kept else None
         draft.first_token_us = round((time.perf_counter() - started) * 1e6)
@@ -370,7 +376,7 @@ def stream_head(draft: Draft, started: float) -> bytes:
     assert call is not None
     assert endpoint is not None
     body = draft.body.encode()
-    return (
+    head = (
         b"x-request-id: req_%b\r\nx-generation-id: gen_%b\r\nx-kairosroute-receipt-id: rcpt_%b\r\n"
         % (
             body,
@@ -386,6 +392,7 @@ def stream_head(draft: Draft, started: float) -> bytes:
         )
         + (b"" if draft.hold is None else refusals.rate_lines(draft.hold))
     )
+    return head if draft.dialect.is_passed_through else head + draft.dialect.headers(draft.request_id)
 
 
 def answer_head(draft: Draft, x_kairosroute: Mapping[str, Any], started: float) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from gateway.native import NativeRequest
 from gateway.preferences import NO_PREFERENCES, NO_TRACE, Preferences, Trace
 
 
@@ -179,7 +180,8 @@ class ChatCall:
     `response_format`, `tools` and `functions` where the call has them. `operation` and `dialect` are the record's
     columns of these names. `not_applied` names what the client asked for and will not get. `request_keys` are provider
     keys that came with the call: used for it alone, never kept. `output_tokens` is `estimation.output_bound` of what
-    the call says of its answer's length; None: the reader did not note it.
+    the call says of its answer's length; None: the reader did not note it. `native` is the call in the client's own
+    protocol where that is a provider's too.
     """
 
     __slots__ = (
@@ -187,6 +189,7 @@ class ChatCall:
         "body",
         "dialect",
         "is_stream",
+        "native",
         "not_applied",
         "operation",
         "options",
@@ -223,6 +226,7 @@ class ChatCall:
         not_applied: tuple[str, ...] = (),
         request_keys: tuple[RequestKey, ...] = (),
         output_tokens: int | None = None,
+        native: NativeRequest | None = None,
     ) -> None:
         self.raw = raw
         self.requested_model = requested_model
@@ -240,6 +244,7 @@ class ChatCall:
         self.not_applied = not_applied
         self.request_keys = request_keys
         self.output_tokens = output_tokens
+        self.native = native
         self.body: Mapping[str, Any] = LazyBody(raw, is_plain=is_plain) if body is None else body
 
 

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from gateway import errors
+from gateway import errors, native
 from gateway.draft import Draft
 from gateway.providers.protocol import Adapter, Completion, Endpoint, ProviderError, StreamReader
 from gateway.upstream import Timeouts
@@ -219,7 +219,8 @@ async def _open_at(
             raise raised(
                 adapter.error(answer.status, answer.headers, answer.body, endpoint=endpoint), provider=endpoint.provider
             )
-        reader = adapter.stream(endpoint=endpoint, chunk_id=chunk_id, created=created)
+        keeps_native = draft.call is not None and native.of(draft.call.native, endpoint.protocol) is not None
+        reader = adapter.stream(endpoint=endpoint, chunk_id=chunk_id, created=created, keeps_native=keeps_native)
         pending: list[bytes] = []
         is_over = False
         while not reader.has_output and not is_over:
@@ -239,10 +240,14 @@ async def _open_at(
 async def _send(providers: Providers, draft: Draft, endpoint: Endpoint, adapter: Adapter, *, is_stream: bool) -> Sent:
     call = draft.call
     assert call is not None
-    request = adapter.request(call.body, call.raw, endpoint=endpoint, is_stream=is_stream)
+    request = adapter.request(call.body, call.raw, endpoint=endpoint, is_stream=is_stream, native=call.native)
     draft.endpoint = endpoint
-    if request.dropped_params:
-        draft.dropped_params = request.dropped_params
+    dropped = request.dropped_params
+    if call.native is not None and native.of(call.native, endpoint.protocol) is None:
+        call.native.require_translatable()
+        dropped += call.native.lost
+    if dropped:
+        draft.dropped_params = dropped
     transport = providers.simulation if endpoint.is_simulated else providers.upstream
     return await transport.send(
         endpoint.base_url,

@@ -112,11 +112,11 @@ async def send_json(
     await request.send({"type": "http.response.body", "body": body})
 
 
-async def send_error(request: Request, error: errors.GatewayError, body: bytes) -> None:
-    """Answer with an error whose JSON is `body`; nothing when an answer has begun."""
+async def send_error(request: Request, error: errors.GatewayError, body: bytes, *, status: int, head: bytes) -> None:
+    """Answer with an error whose JSON is `body`; nothing when an answer has begun. `head` as in `send_answer`."""
     if request.has_answered:
         return
-    await send_json(request, body, error.headers(), status=error.http_status)
+    await send_json(request, body, [*error.headers(), *_pairs(head)], status=status)
 
 
 async def send_answer(request: Request, body: bytes, head: bytes) -> None:

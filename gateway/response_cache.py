@@ -14,6 +14,7 @@ import msgspec
 import orjson
 
 from gateway.context import ChatCall, KeySnapshot
+from gateway.native import NativeRequest
 from gateway.preferences import Preferences
 from gateway.providers import fields
 from gateway.vault import Unreachable, Vault
@@ -108,9 +109,16 @@ def name_of(call: ChatCall, key: KeySnapshot) -> bytes:
         key.policy.version.encode(),
         msgspec.json.encode(wishes) if wishes != Preferences() else b"",
         orjson.dumps(asked, option=orjson.OPT_SORT_KEYS),
+        b"" if call.native is None else _native(call.native),
     )
     digest = hashlib.sha256()
     for part in parts:  # lengths keep the parts apart
         digest.update(len(part).to_bytes(8, "big"))
         digest.update(part)
     return digest.digest()
+
+
+def _native(native: NativeRequest) -> bytes:
+    """Return what the client's own body says that the canonical one may not."""
+    said = {name: value for name, value in native.body.items() if name not in _LEFT_OUT}
+    return orjson.dumps([native.protocol, native.headers, said], option=orjson.OPT_SORT_KEYS)

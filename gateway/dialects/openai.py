@@ -10,6 +10,7 @@ from gateway import errors, sse
 from gateway.context import ChatCall
 from gateway.dialects import chat_body
 from gateway.dialects.protocol import Dialect, Facts, StreamWriter
+from gateway.native import NativeEvents
 from gateway.providers.protocol import Completion
 
 
@@ -32,13 +33,21 @@ class OpenAI:
             x_kairosroute=facts.x_kairosroute,
         )
 
-    def writer(self, call: ChatCall, facts: Facts) -> StreamWriter:
+    def writer(self, call: ChatCall, facts: Facts, native: NativeEvents | None = None) -> StreamWriter:
         """Return a writer that lets events through."""
         return _Writer(call, self)
 
     def error(self, error: errors.GatewayError, request_id: str) -> bytes:
         """Return OpenAI's error object."""
         return error.body(request_id)
+
+    def status(self, error: errors.GatewayError) -> int:
+        """Return the error's own status."""
+        return error.http_status
+
+    def headers(self, request_id: str) -> bytes:
+        """Return none."""
+        return b""
 
 
 class OpenRouter(OpenAI):

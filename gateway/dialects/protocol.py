@@ -13,6 +13,7 @@ import msgspec
 
 from gateway import errors
 from gateway.context import ChatCall
+from gateway.native import NativeEvents
 from gateway.providers.protocol import Completion
 
 
@@ -62,10 +63,21 @@ class Dialect(Protocol):
         """Return a whole answer as JSON."""
         ...
 
-    def writer(self, call: ChatCall, facts: Facts) -> StreamWriter:
-        """Return the writer of one stream; `facts` are those known at its first output."""
+    def writer(self, call: ChatCall, facts: Facts, native: NativeEvents | None = None) -> StreamWriter:
+        """Return the writer of one stream; `facts` are those known at its first output.
+
+        `native` gives the provider's own events, where it answers in the protocol that the client spoke.
+        """
         ...
 
     def error(self, error: errors.GatewayError, request_id: str) -> bytes:
         """Return an error's JSON body."""
+        ...
+
+    def status(self, error: errors.GatewayError) -> int:
+        """Return the HTTP status under which an error is told."""
+        ...
+
+    def headers(self, request_id: str) -> bytes:
+        """Return the header lines that every answer has in this dialect beyond ours, each ended by CRLF."""
         ...

@@ -14,6 +14,7 @@ import msgspec
 import orjson
 
 from analytics.request_log import MANAGED
+from gateway.native import NativeAnswer, NativeEvents, NativeRequest
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -69,10 +70,10 @@ class Completion:
 
     `body` is an OpenAI chat.completion object, complete as conformance wants it: `system_fingerprint` a string,
     `logprobs` and `refusal` present, no `tool_calls: null`, `"{}"` for tools without arguments, `usage` in OpenAI's
-    shape. `message` is the first choice's.
+    shape. `message` is the first choice's. `native` is the answer as it came, where the protocol keeps it.
     """
 
-    __slots__ = ("_body", "finish_reason", "native_finish_reason", "service_tier", "usage")
+    __slots__ = ("_body", "finish_reason", "native", "native_finish_reason", "service_tier", "usage")
 
     def __init__(
         self,
@@ -81,12 +82,14 @@ class Completion:
         finish_reason: str,
         native_finish_reason: str,
         service_tier: str = "",
+        native: NativeAnswer | None = None,
     ) -> None:
         self._body: dict[str, Any] | None = body
         self.usage = usage
         self.finish_reason = finish_reason
         self.native_finish_reason = native_finish_reason
         self.service_tier = service_tier
+        self.native = native
 
     @property
     def body(self) -> dict[str, Any]:
@@ -147,6 +150,7 @@ class StreamReader(Protocol):
     has_output: bool  # a first real output token (text, reasoning, tool call) was yielded
     is_done: bool  # the protocol's own end marker was seen
     garbage_lines: int
+    native: NativeEvents | None  # the events as they came, where they were asked for
 
     def feed(self, data: bytes) -> Iterator[bytes]: ...
 
@@ -160,17 +164,26 @@ class Adapter(Protocol):
 
     name: str
 
-    def request(self, body: Mapping[str, Any], raw: bytes, *, endpoint: Endpoint, is_stream: bool) -> UpstreamRequest:
-        """Build the provider's request from a canonical body. Raises `gateway.errors.InvalidRequest` for what cannot
-        be said there."""
+    def request(
+        self,
+        body: Mapping[str, Any],
+        raw: bytes,
+        *,
+        endpoint: Endpoint,
+        is_stream: bool,
+        native: NativeRequest | None = None,
+    ) -> UpstreamRequest:
+        """Build the provider's request: from `native` where it is in this protocol, else from the canonical body.
+
+        Raises `gateway.errors.InvalidRequest` for what cannot be said there."""
         ...
 
     def completion(self, body: bytes, *, endpoint: Endpoint) -> Completion:
         """Read a whole 2xx answer. Raises `gateway.errors.UpstreamGarbage` when it is not one."""
         ...
 
-    def stream(self, *, endpoint: Endpoint, chunk_id: str, created: int) -> StreamReader:
-        """Return a reader for a streamed answer."""
+    def stream(self, *, endpoint: Endpoint, chunk_id: str, created: int, keeps_native: bool = False) -> StreamReader:
+        """Return a reader for a streamed answer. `keeps_native`: the events are wanted as they come, too."""
         ...
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes, *, endpoint: Endpoint) -> ProviderError:

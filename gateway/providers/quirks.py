@@ -52,6 +52,9 @@ _PLATFORM = frozenset(
 )
 _PLATFORM_STRICT = _PLATFORM | {"service_tier", "verbosity", "web_search_options", "prompt_cache_retention"}
 
+# What clients of other protocols send along, and OpenAI answers 400 to.
+_UNKNOWN_TO_OPENAI = frozenset({"top_k"})
+
 OPENAI = Quirks(
     provider="openai",
     title="OpenAI",
@@ -60,6 +63,7 @@ OPENAI = Quirks(
     is_exact=True,
     max_tokens_name="max_completion_tokens",
     has_developer_role=True,
+    dropped=_UNKNOWN_TO_OPENAI,
 )
 ANTHROPIC = Quirks(
     provider="anthropic",
@@ -89,6 +93,7 @@ AZURE = Quirks(
     is_exact=True,
     max_tokens_name="max_completion_tokens",
     has_developer_role=True,
+    dropped=_UNKNOWN_TO_OPENAI,
 )
 BEDROCK = Quirks(
     provider="bedrock",

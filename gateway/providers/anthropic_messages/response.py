@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 
 from gateway.errors import UpstreamGarbage
-from gateway.providers import failures, shape
+from gateway.native import NativeAnswer
+from gateway.providers import failures, quirks, shape
 from gateway.providers.anthropic_messages.request import ANSWER_TOOL
 from gateway.providers.protocol import Completion, Endpoint, Usage
 
@@ -63,7 +64,8 @@ def read(body: bytes, *, endpoint: Endpoint) -> Completion:
         usage=counted,
         service_tier=tier,
     )
-    return Completion(answer, counted, finish, native, tier)
+    passed = NativeAnswer(quirks.ANTHROPIC_MESSAGES, body)
+    return Completion(answer, counted, finish, native, tier, passed)
 
 
 def usage(reported: Mapping[str, Any]) -> Usage:

@@ -12,7 +12,8 @@ from typing import Any
 
 import orjson
 
-from gateway.providers import events, failures, shape
+from gateway.native import NativeEvents
+from gateway.providers import events, failures, quirks, shape
 from gateway.providers.anthropic_messages import response
 from gateway.providers.anthropic_messages.request import ANSWER_TOOL
 from gateway.providers.protocol import Endpoint, ProviderError, Usage
@@ -32,7 +33,7 @@ class _Block:
 class MessageStreamReader:
     """See `protocol.StreamReader`."""
 
-    def __init__(self, *, endpoint: Endpoint, chunk_id: str, created: int) -> None:
+    def __init__(self, *, endpoint: Endpoint, chunk_id: str, created: int, keeps_native: bool = False) -> None:
         self.usage: Usage | None = None
         self.finish_reason = ""
         self.native_finish_reason = ""
@@ -41,6 +42,7 @@ class MessageStreamReader:
         self.has_output = False
         self.is_done = False
         self.garbage_lines = 0
+        self.native: NativeEvents | None = NativeEvents(quirks.ANTHROPIC_MESSAGES) if keeps_native else None
         self._endpoint = endpoint
         self._splitter = events.EventSplitter()
         self._id = chunk_id
@@ -75,6 +77,8 @@ class MessageStreamReader:
                 self.garbage_lines += 1
                 continue
             if isinstance(event, dict):
+                if self.native is not None and event.get("type") != "error":
+                    self.native.add(raw)
                 yield from self._event(event)
             else:
                 self.garbage_lines += 1
@@ -116,7 +120,7 @@ class MessageStreamReader:
         match block.kind:
             case "text":
                 yield from self._say(content.get("text"))
-            case "tool_use" if content.get("name") == ANSWER_TOOL:
+            case "tool_use" if content.get("name") == ANSWER_TOOL and self.native is None:
                 self._is_json_answer = True
                 block.kind = "json_answer"
             case "tool_use":
@@ -134,6 +138,9 @@ class MessageStreamReader:
                 detail = response.redacted_detail(content.get("data") or "", index=self._detail_count)
                 self._detail_count += 1
                 yield self._chunk({"reasoning_details": [detail]})
+            case _:
+                # The canonical form has no word for it (a server's tool at work); its own protocol's client sees it.
+                self.has_output = self.has_output or self.native is not None
 
     def _block_delta(self, event: Json) -> Iterator[bytes]:
         block, delta = self._blocks.get(event.get("index", -1)), event.get("delta")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.native import NativeRequest
 from gateway.providers import failures
 from gateway.providers.gemini import request as requests
 from gateway.providers.gemini import response as responses
@@ -20,7 +21,15 @@ class Gemini:
 
     name = "gemini"
 
-    def request(self, body: Mapping[str, Any], raw: bytes, *, endpoint: Endpoint, is_stream: bool) -> UpstreamRequest:
+    def request(
+        self,
+        body: Mapping[str, Any],
+        raw: bytes,
+        *,
+        endpoint: Endpoint,
+        is_stream: bool,
+        native: NativeRequest | None = None,
+    ) -> UpstreamRequest:
         """Build a generateContent request from a canonical body. Raises `InvalidRequest`."""
         return requests.build(body, endpoint=endpoint, is_stream=is_stream)
 
@@ -28,7 +37,7 @@ class Gemini:
         """Read a whole answer. Raises `UpstreamGarbage`."""
         return responses.read(body, endpoint=endpoint)
 
-    def stream(self, *, endpoint: Endpoint, chunk_id: str, created: int) -> StreamReader:
+    def stream(self, *, endpoint: Endpoint, chunk_id: str, created: int, keeps_native: bool = False) -> StreamReader:
         """Return a reader for a streamed answer."""
         return ContentStreamReader(endpoint=endpoint, chunk_id=chunk_id, created=created)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from gateway.native import NativeEvents
 from gateway.providers import events, failures, shape
 from gateway.providers.gemini import response
 from gateway.providers.protocol import Endpoint, ProviderError, Usage
@@ -30,6 +31,7 @@ class ContentStreamReader:
         self.has_output = False
         self.is_done = False
         self.garbage_lines = 0
+        self.native: NativeEvents | None = None
         self._endpoint = endpoint
         self._splitter = events.EventSplitter()
         self._id = chunk_id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.native import NativeRequest
 from gateway.providers import failures, quirks
 from gateway.providers.openai_chat import passing
 from gateway.providers.openai_chat import request as requests
@@ -18,7 +19,15 @@ class OpenAIChat:
 
     name = "openai_chat"
 
-    def request(self, body: Mapping[str, Any], raw: bytes, *, endpoint: Endpoint, is_stream: bool) -> UpstreamRequest:
+    def request(
+        self,
+        body: Mapping[str, Any],
+        raw: bytes,
+        *,
+        endpoint: Endpoint,
+        is_stream: bool,
+        native: NativeRequest | None = None,
+    ) -> UpstreamRequest:
         """Build the provider's request; for exact providers from the client's bytes. Raises `InvalidRequest`."""
         return requests.build(body, raw, endpoint=endpoint, is_stream=is_stream)
 
@@ -30,7 +39,7 @@ class OpenAIChat:
         passed = passing.read(body, endpoint=endpoint) if quirks.of(endpoint.provider).is_exact else None
         return passed if passed is not None else responses.read(body, endpoint=endpoint)
 
-    def stream(self, *, endpoint: Endpoint, chunk_id: str, created: int) -> StreamReader:
+    def stream(self, *, endpoint: Endpoint, chunk_id: str, created: int, keeps_native: bool = False) -> StreamReader:
         """Return a reader for a streamed answer."""
         return ChatStreamReader(endpoint=endpoint, chunk_id=chunk_id, created=created)
 

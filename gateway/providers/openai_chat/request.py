@@ -54,7 +54,7 @@ def _name(upstream_model: str) -> msgspec.Raw:
 
 def _needs_fitting(raw: bytes) -> bool:
     # `"reasoning` also matches reasoning_effort: then the slow way is taken for nothing but comes to the same result.
-    return b'"reasoning' in raw or b'"thinking' in raw or b'"cache_control"' in raw
+    return b'"reasoning' in raw or b'"thinking' in raw or b'"cache_control"' in raw or b'"top_k"' in raw
 
 
 def _splice(

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from gateway.native import NativeEvents
 from gateway.providers import events, failures, quirks, shape
 from gateway.providers.openai_chat import usage as usages
 from gateway.providers.openai_chat.response import normalize_reasoning
@@ -40,6 +41,7 @@ class ChatStreamReader:
         self.has_output = False
         self.is_done = False
         self.garbage_lines = 0
+        self.native: NativeEvents | None = None
         self._endpoint = endpoint
         self._row = quirks.of(endpoint.provider)
         self._splitter = events.EventSplitter()
