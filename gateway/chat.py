@@ -13,12 +13,13 @@ from functools import lru_cache
 from typing import Any
 
 from analytics.request_log import BYOK, UNPRICED, UNUSED
-from gateway import assembly, dispatch, errors, receipt, refusals, settlement, signals
+from gateway import assembly, dispatch, echoes, errors, explanation, receipt, refusals, settlement, signals
 from gateway.catalog.prices import Rates
 from gateway.context import KeySnapshot
 from gateway.dialects.protocol import Dialect, Facts
 from gateway.draft import Draft
 from gateway.listener import Listener
+from gateway.preferences import NO_PREFERENCES
 from gateway.providers import shape
 from gateway.providers.protocol import Completion, Endpoint, StreamReader, Usage
 from gateway.response_cache import MISS, OFF
@@ -104,6 +105,8 @@ def fail(state: State, draft: Draft, error: errors.GatewayError, *, started: flo
         draft.error = error
         record(state, draft, started)
     error.metadata.setdefault("receipt_id", f"rcpt_{draft.body}")
+    if draft.attempts:
+        error.metadata.setdefault("attempts", draft.attempts)
 
 
 def lose_client(state: State, draft: Draft, *, started: float) -> None:
@@ -345,9 +348,10 @@ def settled_facts(draft: Draft) -> Facts:
 
 
 def _facts(draft: Draft, x_kairosroute: Mapping[str, Any], usage: Mapping[str, Any]) -> Facts:
-    endpoint = draft.endpoint
+    call, endpoint, settled = draft.call, draft.endpoint, draft.settlement
+    assert call is not None
     assert endpoint is not None
-    return Facts(
+    facts = Facts(
         answer_id=f"gen_{draft.body}",
         request_id=draft.request_id,
         created=draft.started_us // 1_000_000,
@@ -358,7 +362,10 @@ def _facts(draft: Draft, x_kairosroute: Mapping[str, Any], usage: Mapping[str, A
         usage=usage,
         x_kairosroute=x_kairosroute,
         finish_reason=draft.finish_reason,
+        prompt_cost_nanousd=settled.provider_cost_nanousd - settled.output_cost_nanousd,
+        completion_cost_nanousd=settled.output_cost_nanousd,
     )
+    return facts if call.preferences is NO_PREFERENCES else explanation.told(draft, facts)
 
 
 def usage_object(draft: Draft) -> dict[str, Any]:
@@ -370,35 +377,35 @@ def usage_object(draft: Draft) -> dict[str, Any]:
     return found
 
 
-def stream_head(draft: Draft, started: float) -> bytes:
-    """Return the header lines of an answer whose cost is not known yet, each ended by CRLF."""
+def stream_head(draft: Draft, started: float, *, cost_usd: float | None = None) -> bytes:
+    """Return the header lines of an answer, each ended by CRLF. `cost_usd` is known of whole answers only."""
     call, endpoint = draft.call, draft.endpoint
     assert call is not None
     assert endpoint is not None
     body = draft.body.encode()
-    head = (
-        b"x-request-id: req_%b\r\nx-generation-id: gen_%b\r\nx-kairosroute-receipt-id: rcpt_%b\r\n"
-        % (
-            body,
-            body,
-            body,
-        )
-        + b"%bx-kairosroute-attempts: %d\r\nx-kairosroute-overhead-ms: %.2f\r\n%b"
-        % (
-            _names(endpoint.provider, endpoint.model, call.task_type),
-            len(draft.attempts),
-            (time.perf_counter() - started) * 1e3 - draft.upstream_us / 1e3,
-            b"" if draft.response_cache == OFF else b"x-kairosroute-cache: %b\r\n" % draft.response_cache.encode(),
-        )
-        + (b"" if draft.hold is None else refusals.rate_lines(draft.hold))
+    total_ms = (time.perf_counter() - started) * 1e3
+    head = b"x-request-id: req_%b\r\nx-generation-id: gen_%b\r\nx-kairosroute-receipt-id: rcpt_%b\r\n" % (
+        body,
+        body,
+        body,
+    ) + b"%bx-kairosroute-attempts: %d\r\nx-kairosroute-overhead-ms: %.2f\r\nopenai-processing-ms: %d\r\n%b" % (
+        _names(endpoint.provider, endpoint.model, call.task_type),
+        len(draft.attempts),
+        total_ms - draft.upstream_us / 1e3,
+        total_ms,
+        b"" if draft.response_cache == OFF else b"x-kairosroute-cache: %b\r\n" % draft.response_cache.encode(),
     )
+    if draft.hold is not None:
+        head += refusals.rate_lines(draft.hold)
+    if call.preferences.echoes:
+        head += echoes.lines(draft, total_ms=total_ms, cost_usd=cost_usd)
     return head if draft.dialect.is_passed_through else head + draft.dialect.headers(draft.request_id)
 
 
 def answer_head(draft: Draft, x_kairosroute: Mapping[str, Any], started: float) -> bytes:
     """Return the header lines of a whole answer, each ended by CRLF."""
-    head = stream_head(draft, started)
-    cost, savings = x_kairosroute["provider_cost_usd"], x_kairosroute["savings_usd"]
+    cost, savings = x_kairosroute.get("provider_cost_usd"), x_kairosroute.get("savings_usd")
+    head = stream_head(draft, started, cost_usd=cost)
     if cost is not None:
         head += b"x-kairosroute-cost: %.9f\r\n" % cost
     if savings is not None:

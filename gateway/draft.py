@@ -246,7 +246,7 @@ class Draft:
             is_tool_call_valid=signals.is_tool_call_valid,
             output_characters=signals.output_characters,
             tags=who.tags,
-            receipt=self._receipt_parts(),
+            receipt=self.receipt_parts(),
             trace_id=trace.trace_id,
             parent_span_id=trace.parent_span_id,
             client_request_id=trace.client_request_id,
@@ -255,7 +255,8 @@ class Draft:
             booked_nanousd=self.booked_nanousd,
         )
 
-    def _receipt_parts(self) -> str:
+    def receipt_parts(self) -> str:
+        """Return the receipt's parts that are no columns of the record, as JSON text."""
         return receipt.parts(
             decision=self.decision,
             attempts=self.attempts,
@@ -342,7 +343,7 @@ class Draft:
                 signals.is_tool_call_valid,
                 signals.output_characters,
                 call.attribution.tags,
-                self._receipt_parts(),
+                self.receipt_parts(),
             ),
             fragments.context(call, endpoint.credential_id, self.booked_nanousd),
         )

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway import authentication, chat, dispatch, errors, guardrails, idempotency, replay
+from gateway import authentication, chat, dispatch, errors, explanation, guardrails, idempotency, replay
 from gateway.context import KeySnapshot
 from gateway.dialects.protocol import Dialect
 from gateway.draft import Draft
-from gateway.http import ClientGone, Request, end_stream, send_answer, send_piece, start_stream
+from gateway.http import ClientGone, Request, end_stream, send_answer, send_json, send_piece, start_stream
 from gateway.idempotency import KeptAnswer
 from gateway.response_cache import MISS, CachedAnswer
 from gateway.state import State
@@ -75,6 +75,11 @@ async def serve_chat(state: State, request: Request, dialect: Dialect) -> None:
 async def _serve(state: State, request: Request, draft: Draft, raw: bytes, started: float) -> None:
     """Serve a call that has arrived: once for its idempotency key, from the cache where it asks for that."""
     chat.read(draft, raw, request.headers)
+    assert draft.call is not None
+    if draft.call.preferences.is_dry_run:
+        chat.decide(state, draft)
+        await send_json(request, explanation.dry_run(draft))
+        return
     if idempotency.HEADER not in request.headers:
         await _serve_once(state, request, draft, started)
         return

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+NOTHING: Mapping[str, Any] = {}
 DONE = b"data: [DONE]\n\n"
 
 _EMPTY_DELTA = [{"index": 0, "delta": {}, "logprobs": None, "finish_reason": None}]
@@ -21,8 +22,9 @@ def usage_event(
     usage: Mapping[str, Any],
     x_kairosroute: Mapping[str, Any],
     was_asked_for: bool,
+    extras: Mapping[str, Any] = NOTHING,
 ) -> bytes:
-    """Return the last chunk: the usage with its cost, and the receipt in short.
+    """Return the last chunk: the usage with its cost, the receipt in short, and further objects.
 
     It has no choices, as OpenAI's has, when the client asked for it (`stream_options.include_usage`). A client that did
     not ask reads `chunk.choices[0]` of every chunk: for it the chunk carries an empty delta.
@@ -37,7 +39,8 @@ def usage_event(
             "system_fingerprint": "",
             "choices": [] if was_asked_for else _EMPTY_DELTA,
             "usage": usage,
-            "x_kairosroute": x_kairosroute,
+            **({"x_kairosroute": x_kairosroute} if x_kairosroute else NOTHING),
+            **extras,
         }
     )
 

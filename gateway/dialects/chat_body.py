@@ -182,6 +182,7 @@ def _with_wishes(
         preferences=wishes.preferences(),
         trace=wishes.trace(),
         not_applied=wishes.not_applied(),
+        request_keys=tuple(wishes.request_keys),
         output_tokens=estimation.output_bound(asked.max_completion_tokens or asked.max_tokens, asked.n),
     )
 

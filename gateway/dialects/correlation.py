@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from gateway.dialects import values
-from gateway.dialects.rows import Row, granted, honoured, names, not_applied, tags
+from gateway.dialects.rows import Row, granted, honoured, names, tags
 from gateway.dialects.values import Malformed
 from gateway.dialects.wishes import Wishes
 
@@ -39,5 +39,5 @@ HEADERS: dict[str, Row] = {
     "traceparent": honoured("the record's trace and parent span", _traceparent),
     "x-stainless-retry-count": honoured("the record's client retry count", _retry_count),
     "x-stainless-read-timeout": granted("the client hangs up by itself, and the provider's call ends with it"),
-    "Idempotency-Key": not_applied("a call that is sent twice is served twice"),
+    "Idempotency-Key": Row("the same request is served and charged once; duplicates get its answer"),
 }

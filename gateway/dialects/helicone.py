@@ -10,7 +10,7 @@ import re
 import orjson
 
 from gateway.dialects import values
-from gateway.dialects.rows import Row, granted, honoured, names, not_applied, tags
+from gateway.dialects.rows import Row, honoured, names, not_applied, tags
 from gateway.dialects.values import Malformed
 from gateway.dialects.wishes import Wishes
 
@@ -66,11 +66,15 @@ def read_property(wishes: Wishes, name: str, value: str) -> None:
     wishes.tag(name, values.text(value))
 
 
+def _key(wishes: Wishes, _value: str) -> None:
+    wishes.bring_key("", values.foreign_key(wishes.headers))
+
+
 _WAITS = not_applied("waits between attempts follow the provider's Retry-After")
 _PLACE = not_applied("where providers are is set by the operator")
 
 HEADERS: dict[str, Row] = {
-    "Helicone-Auth": granted("our key; `Authorization` beside it may hold a provider's key"),
+    "Helicone-Auth": honoured("our key; a provider's key in `Authorization` beside it pays for the call", _key),
     "Helicone-User-Id": honoured("end user", names("end_user", values.text)),
     "Helicone-Session-Id": honoured("session", names("session", values.text)),
     "Helicone-Session-Name": honoured("tag `session_name`", tags("session_name", values.text)),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
+import msgspec
 import orjson
 
 from gateway import errors, sse
@@ -11,6 +13,7 @@ from gateway.context import ChatCall
 from gateway.dialects import chat_body
 from gateway.dialects.protocol import Dialect, Facts, StreamWriter
 from gateway.native import NativeEvents
+from gateway.providers import quirks
 from gateway.providers.protocol import Completion
 
 
@@ -26,12 +29,13 @@ class OpenAI:
 
     def answer(self, call: ChatCall, completion: Completion, facts: Facts) -> bytes:
         """Return the canonical answer with our additions."""
-        return completion.answer(
+        said = completion.answer(
             provider=facts.provider,
             cost_usd=facts.cost_usd,
             is_byok=facts.is_byok,
             x_kairosroute=facts.x_kairosroute,
         )
+        return _with_extras(said, facts)
 
     def writer(self, call: ChatCall, facts: Facts, native: NativeEvents | None = None) -> StreamWriter:
         """Return a writer that lets events through."""
@@ -51,18 +55,69 @@ class OpenAI:
 
 
 class OpenRouter(OpenAI):
-    """`/api/v1`: `error.code` is the HTTP status as an integer, as OpenRouter's clients read it."""
+    """`/api/v1`: what OpenRouter's clients read is as OpenRouter has it: integer `error.code`, providers' display
+    names, `usage.cost_details`, and for the customer's own keys a cost of 0 with the provider's price beside it."""
 
     name = "openrouter"
+    is_passed_through = False
+
+    def answer(self, call: ChatCall, completion: Completion, facts: Facts) -> bytes:
+        """Return the canonical answer with OpenRouter's additions and ours."""
+        said = completion.answer(
+            provider=_title(facts.provider),
+            cost_usd=_charged_usd(facts.cost_usd, is_byok=facts.is_byok),
+            is_byok=facts.is_byok,
+            x_kairosroute=facts.x_kairosroute,
+            cost_details=_cost_details(facts),
+        )
+        return _with_extras(said, facts)
+
+    def writer(self, call: ChatCall, facts: Facts, native: NativeEvents | None = None) -> StreamWriter:
+        """Return a writer that gives providers their display names."""
+        return _OpenRouterWriter(call, self, facts)
 
     def error(self, error: errors.GatewayError, request_id: str) -> bytes:
         """Return OpenRouter's error object; our code stands in `metadata.code`."""
         body = orjson.loads(error.body(request_id))
         told = body["error"]
-        told["metadata"]["code"] = told["code"]
+        metadata = told["metadata"]
+        metadata["code"] = told["code"]
+        is_of_provider = isinstance(error, errors.UpstreamFailed)
+        metadata["provider_name"] = _title(error.provider) if error.provider else None
+        metadata["provider_code"] = error.code if is_of_provider and error.code != error.default_code else None
+        metadata["raw"] = error.message if is_of_provider else None
         if not error.keeps_code:
             told["code"] = error.http_status
         return orjson.dumps(body)
+
+
+def _with_extras(said: bytes, facts: Facts) -> bytes:
+    """Return a JSON object with further members at its end."""
+    return b"%b,%b" % (said[:-1], orjson.dumps(facts.extras)[1:]) if facts.extras else said
+
+
+@lru_cache(maxsize=256)
+def _title(provider: str) -> str:
+    return quirks.of(provider).title or provider
+
+
+def _charged_usd(cost_usd: float | None, *, is_byok: bool) -> float | None:
+    """Return what OpenRouter's clients read as the cost: what is charged here, so nothing for a customer's own key."""
+    return 0.0 if is_byok and cost_usd is not None else cost_usd
+
+
+def _cost_details(facts: Facts) -> dict[str, float | None] | None:
+    if facts.cost_usd is None:
+        return None
+    prompt, completion = facts.prompt_cost_nanousd / 1e9, facts.completion_cost_nanousd / 1e9
+    return dict(zip(_COST_DETAILS, (facts.cost_usd if facts.is_byok else None, prompt, completion), strict=True))
+
+
+_COST_DETAILS = (
+    "upstream_inference_cost",
+    "upstream_inference_prompt_cost",
+    "upstream_inference_completions_cost",
+)
 
 
 class _Writer:
@@ -92,8 +147,29 @@ class _Writer:
             usage=facts.usage,
             x_kairosroute=facts.x_kairosroute,
             was_asked_for=self._call.wants_usage,
+            extras=facts.extras,
         )
         return b"%b%b%b" % (said, usage, sse.DONE)
+
+
+class _OpenRouterWriter(_Writer):
+    __slots__ = ("_plain", "_titled")
+
+    def __init__(self, call: ChatCall, dialect: OpenAI, facts: Facts) -> None:
+        super().__init__(call, dialect)
+        # Inside strings quotes are escaped, so these bytes are a member of an event and never text.
+        self._plain = b'"provider":"%b"' % facts.provider.encode()
+        self._titled = b'"provider":"%b"' % _title(facts.provider).encode()
+
+    def feed(self, events: bytes) -> bytes:
+        return events.replace(self._plain, self._titled)
+
+    def end(self, error: errors.GatewayError | None, facts: Facts) -> bytes:
+        usage = dict(facts.usage)
+        if facts.cost_usd is not None:
+            usage["cost"] = _charged_usd(facts.cost_usd, is_byok=facts.is_byok)
+            usage["cost_details"] = _cost_details(facts)
+        return super().end(error, msgspec.structs.replace(facts, provider=_title(facts.provider), usage=usage))
 
 
 OPENAI: Dialect = OpenAI()

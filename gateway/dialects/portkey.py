@@ -124,7 +124,9 @@ def _target(wishes: Wishes, target: dict[str, Any], providers: list[str], models
                     models.append(given)
                 else:
                     wishes.deny(f"{_CONFIG}.targets[].override_params.{param}")
-        else:  # weights, virtual keys, keys, nested targets
+        elif name == "api_key" and isinstance(value, str) and isinstance(target.get("provider"), str):
+            wishes.bring_key(values.provider(target["provider"]), value)
+        else:  # weights, virtual keys, nested targets
             wishes.deny(f"{_CONFIG}.targets[].{name}")
 
 
@@ -137,7 +139,9 @@ def _read_as_a_whole(_wishes: Wishes, _value: Any) -> None:
 
 CONFIG: dict[str, Row] = {
     "strategy": honoured("`single`, `fallback`, `loadbalance`; other modes and conditions are named", _read_as_a_whole),
-    "targets": honoured("`provider` and `override_params.model` of each; the rest is named", _read_as_a_whole),
+    "targets": honoured(
+        "`provider`, `api_key` and `override_params.model` of each; the rest is named", _read_as_a_whole
+    ),
     "provider": honoured("no other provider", _provider),
     "override_params": honoured("`model`; other parameters are named", _override),
     "retry": structured("further attempts at the same endpoint", _RETRY),
@@ -158,8 +162,13 @@ def _config(wishes: Wishes, value: str) -> None:
     rows.read_fields(wishes, config, CONFIG, path=f"{_CONFIG}.")
 
 
+def _key(wishes: Wishes, _value: str) -> None:
+    provider = wishes.headers.get(b"x-portkey-provider", b"").decode("utf-8", "replace")
+    wishes.bring_key(values.provider(provider), values.foreign_key(wishes.headers))
+
+
 HEADERS: dict[str, Row] = {
-    "x-portkey-api-key": granted("our key; `Authorization` beside it may hold a provider's key"),
+    "x-portkey-api-key": honoured("our key; a provider's key in `Authorization` beside it pays for the call", _key),
     "x-portkey-config": Row("a config as JSON is translated; the id of a config at Portkey is named", read=_config),
     "x-portkey-provider": honoured("no other provider", _provider),
     "x-portkey-virtual-key": _STORED_KEY,

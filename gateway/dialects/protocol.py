@@ -18,8 +18,11 @@ from gateway.providers.protocol import Completion
 
 
 class Facts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What the gateway adds to an answer. `usage` is OpenAI's usage object with its cost, `x_kairosroute` the receipt
-    in short; both stand only when the call is settled: empty at the beginning of a stream."""
+    """What the gateway adds to an answer.
+
+    `usage` is OpenAI's usage object with its cost, `x_kairosroute` the receipt
+    in short: both are empty until the call is settled, and the second where the client wants no receipt.
+    """
 
     answer_id: str  # gen_…
     request_id: str  # req_…
@@ -31,6 +34,9 @@ class Facts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     usage: Mapping[str, Any] = {}
     x_kairosroute: Mapping[str, Any] = {}
     finish_reason: str = ""
+    prompt_cost_nanousd: int = 0
+    completion_cost_nanousd: int = 0
+    extras: Mapping[str, Any] = {}  # further objects of the answer, beside `x_kairosroute`
 
 
 class StreamWriter(Protocol):

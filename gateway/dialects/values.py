@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +16,7 @@ _MOST_NAMES = 32
 _MOST_USD = 1_000_000.0
 _LONGEST_WAIT_S = 86_400.0
 _LONGEST_AGE_S = 366 * 86_400
+_SHORTEST_KEY = 16
 _TRUE = frozenset({"true", "1", "yes", "on", "enabled"})
 _FALSE = frozenset({"false", "0", "no", "off", "disabled"})
 # Spellings of OpenRouter's, Vercel's and Portkey's beside those that `quirks` knows.
@@ -151,3 +153,13 @@ def pairs(value: str) -> dict[str, Any]:
                 name, sign, rest = part.partition(":")
             found[name.strip()] = rest.strip() if sign else "true"
     return found
+
+
+def foreign_key(headers: Mapping[bytes, bytes]) -> str:
+    """Return the provider's key that `Authorization` holds beside ours in another header; empty where it holds none.
+
+    SDKs ask for a key even where a header has it: what is as short as a placeholder is none.
+    """
+    scheme, _, key = headers.get(b"authorization", b"").decode("latin-1").partition(" ")
+    key = (key if scheme.lower() == "bearer" else "").strip()
+    return "" if key.startswith("kr_") or len(key) < _SHORTEST_KEY else key

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from gateway.dialects import values
-from gateway.dialects.rows import Row, honoured, names, not_applied, prefers, structured
+from gateway.dialects.rows import Row, honoured, names, prefers, structured
 from gateway.dialects.values import Malformed
 from gateway.dialects.wishes import Wishes
 
@@ -34,6 +34,17 @@ def _has(wishes: Wishes, value: Any) -> None:
     wishes.prefer(capabilities=tuple(_CAPABILITIES.get(name, name.replace("-", "_")) for name in values.names(value)))
 
 
+def _byok(wishes: Wishes, value: Any) -> None:
+    """Read `{"openai": [{"apiKey": "…"}]}`; errors name the provider, never what stands there."""
+    for provider, credentials in values.json_object(value).items():
+        for credential in credentials if isinstance(credentials, list) else [credentials]:
+            api_key = credential.get("apiKey") if isinstance(credential, dict) else None
+            if isinstance(api_key, str):
+                wishes.bring_key(values.provider(provider), api_key)
+            else:
+                wishes.deny(f"providerOptions.gateway.byok.{provider}")
+
+
 GATEWAY: dict[str, Row] = {
     "order": honoured("providers to try first, in this order", prefers("provider_order", values.providers)),
     "only": honoured("no other providers", prefers("provider_only", values.providers)),
@@ -46,7 +57,7 @@ GATEWAY: dict[str, Row] = {
     "disallowPromptTraining": honoured(
         "no provider that keeps or trains on prompts", prefers("denies_data_collection", values.flag)
     ),
-    "byok": not_applied("store the key as a provider credential, or send it as `Authorization` beside ours"),
+    "byok": honoured("provider keys (`apiKey`) that pay for this call; other credentials are named", _byok),
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.context import NOBODY, Attribution
+from gateway.context import NOBODY, Attribution, RequestKey
 from gateway.dialects import values
 from gateway.preferences import NO_PREFERENCES, NO_TRACE, Preferences, Trace
 
@@ -21,12 +21,24 @@ _LONGEST_NAME = 64
 class Wishes:
     """One per call. `headers` are the request's, for readers that need a second one; `is_test`: by a test key."""
 
-    __slots__ = ("_echoes", "_named", "_preferences", "_tags", "_trace", "_who", "headers", "is_test", "model")
+    __slots__ = (
+        "_echoes",
+        "_named",
+        "_preferences",
+        "_tags",
+        "_trace",
+        "_who",
+        "headers",
+        "is_test",
+        "model",
+        "request_keys",
+    )
 
     def __init__(self, headers: Mapping[bytes, bytes], *, is_test: bool) -> None:
         self.headers = headers
         self.is_test = is_test
         self.model = ""  # in the place of the body's
+        self.request_keys: list[RequestKey] = []
         self._preferences: dict[str, Any] = {}
         self._who: dict[str, str] = {}
         self._tags: dict[str, str] = {}
@@ -68,6 +80,11 @@ class Wishes:
     def deny(self, name: str) -> None:
         """Name something that was asked for and will not be done."""
         self._named[name[:_LONGEST_NAME]] = None
+
+    def bring_key(self, provider: str, api_key: str) -> None:
+        """Pay this call with a provider key of the client's."""
+        if api_key:
+            self.request_keys.append(RequestKey(provider=provider, api_key=api_key))
 
     def preferences(self) -> Preferences:
         """Return what is asked of routing and serving; the shared constant where that is nothing."""

@@ -102,9 +102,15 @@ class Completion:
         return choices[0]["message"] if choices else {}
 
     def answer(
-        self, *, provider: str, cost_usd: float | None, is_byok: bool, x_kairosroute: Mapping[str, Any]
+        self,
+        *,
+        provider: str,
+        cost_usd: float | None,
+        is_byok: bool,
+        x_kairosroute: Mapping[str, Any],
+        cost_details: Mapping[str, Any] | None = None,
     ) -> bytes:
-        """Return the answer as JSON with its provider, its cost and the receipt in short.
+        """Return the answer as JSON with its provider, its cost and the receipt in short, where there is one.
 
         An unknown cost is left out of the usage: OpenRouter's clients refuse a null there.
         """
@@ -114,9 +120,12 @@ class Completion:
             if cost_usd is not None:
                 usage["cost"] = cost_usd
             usage["is_byok"] = is_byok
+            if cost_details is not None:
+                usage["cost_details"] = cost_details
         if self.body.get("provider") != "simulator":
             self.body["provider"] = provider
-        self.body["x_kairosroute"] = x_kairosroute
+        if x_kairosroute:
+            self.body["x_kairosroute"] = x_kairosroute
         return orjson.dumps(self.body)
 
 

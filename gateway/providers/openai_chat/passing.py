@@ -90,7 +90,13 @@ class PassedCompletion(Completion):
         return {"content": message.content, "refusal": message.refusal}
 
     def answer(
-        self, *, provider: str, cost_usd: float | None, is_byok: bool, x_kairosroute: Mapping[str, Any]
+        self,
+        *,
+        provider: str,
+        cost_usd: float | None,
+        is_byok: bool,
+        x_kairosroute: Mapping[str, Any],
+        cost_details: Mapping[str, Any] | None = None,
     ) -> bytes:
         """Return the provider's bytes with our model name, the native reason, the cost and the receipt put in."""
         data = self._data
@@ -102,7 +108,10 @@ class PassedCompletion(Completion):
         cost = b'"is_byok":true,' if is_byok else b'"is_byok":false,'
         if cost_usd is not None:
             cost = b'"cost":%b,%b' % (orjson.dumps(cost_usd), cost)
-        tail = b',"provider":%b,"x_kairosroute":%b}' % (orjson.dumps(provider), orjson.dumps(x_kairosroute))
+        if cost_details is not None:
+            cost += b'"cost_details":%b,' % orjson.dumps(cost_details)
+        tail = b',"provider":%b' % orjson.dumps(provider)
+        tail += b',"x_kairosroute":%b}' % orjson.dumps(x_kairosroute) if x_kairosroute else b"}"
         parts: list[bytes] = []
         at = 0
         # Providers order their fields as they like.

@@ -122,6 +122,9 @@ def _choice(
         return Choice(content="")
     if fault.kind == "refuse" or (has_flaws and flaw < able.refusal_rate):
         return _limited(body, Choice(refusal=prose.REFUSAL), prompt=prompt, able=able, rng=rng)
+    wanted = body.get("mock_response")
+    if isinstance(wanted, str):  # the client says itself what is to be answered
+        return _limited(body, Choice(content=wanted), prompt=prompt, able=able, rng=rng)
     is_wrong = has_flaws and flaw > 1 - able.wrong_arguments_rate
     calls = tools.calls(body, prompt=prompt, rng=rng, call_ids=ids, is_wrong=is_wrong)
     if calls:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
@@ -191,6 +192,7 @@ def says_nothing(call: ChatCall) -> bool:
         and call.attribution is NOBODY
         and call.trace is NO_TRACE
         and not call.not_applied
+        and not call.request_keys
         and call.options == {}
     )
 
@@ -203,16 +205,9 @@ def test_no_field_is_silently_ignored(name: str, value: Any) -> None:
 @pytest.mark.parametrize(("name", "value"), HEADERS, ids=str)
 def test_no_header_is_silently_ignored(name: str, value: str) -> None:
     call = parse(headers={name: value})
-    # Being answered in the gateway's own headers is no effect by itself.
-    assert call.preferences.echoes != NO_PREFERENCES.echoes or not says_nothing(call)
-    quiet = call.preferences.__class__(
-        **{
-            field: getattr(call.preferences, field)
-            for field in call.preferences.__struct_fields__
-            if field != "echoes" or "openrouter_metadata" in call.preferences.echoes
-        }
-    )
-    assert (quiet, call.attribution, call.trace, call.not_applied) != (NO_PREFERENCES, NOBODY, NO_TRACE, ())
+    # To be answered in the gateway's own headers is no effect by itself.
+    wishes = msgspec.structs.replace(call.preferences, echoes=call.preferences.echoes & {"openrouter_metadata"})
+    assert (wishes, call.attribution, call.trace, call.not_applied) != (NO_PREFERENCES, NOBODY, NO_TRACE, ())
 
 
 @pytest.mark.parametrize(("name", "value"), GRANTED_HEADERS, ids=str)
@@ -481,3 +476,32 @@ def test_a_call_may_forbid_that_its_content_is_kept(headers: dict[str, str], is_
 def test_the_table_knows_three_effects() -> None:
     effects = {row.effect for _, _, table in compatibility.documented() for _, row in table}
     assert effects == {rows.HONOURED, rows.GRANTED, rows.NOT_APPLIED}
+
+
+SECRET = "sk-proj-canary-0123456789abcdef"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "provider"),
+    [
+        ({"Helicone-Auth": "Bearer kr_live_x", "Authorization": f"Bearer {SECRET}"}, {}, ""),
+        (
+            {"x-portkey-api-key": "kr_live_x", "x-portkey-provider": "@openai", "Authorization": f"Bearer {SECRET}"},
+            {},
+            "openai",
+        ),
+        ({"x-portkey-config": f'{{"targets": [{{"provider": "openai", "api_key": "{SECRET}"}}]}}'}, {}, "openai"),
+        ({}, {"providerOptions": {"gateway": {"byok": {"openai": [{"apiKey": SECRET}]}}}}, "openai"),
+    ],
+)
+def test_a_providers_key_may_come_with_the_call(headers: dict[str, str], body: dict[str, Any], provider: str) -> None:
+    call = parse(body, headers)
+    (brought,) = call.request_keys
+    assert (brought.provider, brought.api_key) == (provider, SECRET)
+    assert SECRET not in repr(brought)
+    assert SECRET not in repr((call.preferences, call.attribution, call.trace, call.not_applied))
+
+
+@pytest.mark.parametrize("value", ["Bearer dummy", "Bearer kr_live_0123456789abcdef", "Basic dXNlcjpwYXNzd29yZA==", ""])
+def test_a_placeholder_or_our_own_key_is_no_providers_key(value: str) -> None:
+    assert parse(headers={"x-portkey-api-key": "kr_live_x", "Authorization": value}).request_keys == ()
