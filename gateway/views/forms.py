@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.forms.boundfield import BoundWidget
 
 from accounts.models import Organization, Workspace
 from analytics import evaluation
@@ -149,16 +150,14 @@ class GuardrailForm(forms.Form):
     redacted = forms.MultipleChoiceField(
         label="Taken out of what is stored",
         required=False,
-        choices=[(name, detector.title.capitalize()) for name, detector in DETECTORS.items()],
+        choices=[(name, detector.title) for name, detector in DETECTORS.items()],
         widget=forms.CheckboxSelectMultiple,
-        help_text="Where the workspace stores prompts and answers, these are replaced by their category first.",
     )
     blocked = forms.MultipleChoiceField(
         label="Never sent to a provider",
         required=False,
-        choices=[(name, detector.title.capitalize()) for name, detector in DETECTORS.items()],
+        choices=[(name, detector.title) for name, detector in DETECTORS.items()],
         widget=forms.CheckboxSelectMultiple,
-        help_text="A call whose messages hold one of these is refused before it leaves; the error names the category.",
     )
     allowed_models = forms.CharField(
         label="Allowed models",
@@ -189,6 +188,11 @@ class GuardrailForm(forms.Form):
                 "allowed_providers": "\n".join(held.allowed_providers),
             },
         )
+
+    def rows(self) -> list[tuple[str, BoundWidget, BoundWidget]]:
+        """Return a row for each category: its title, the box of `redacted` and the box of `blocked`."""
+        titles = [detector.title for detector in DETECTORS.values()]
+        return list(zip(titles, self["redacted"], self["blocked"], strict=True))
 
     def content(self) -> guardrail_policies.Content:
         """Return what was sent."""
