@@ -47,8 +47,8 @@ WindowOf = Callable[[int], Window]
 class Decides(Protocol):
     """A router."""
 
-    def decide(self, call: ChatCall, key: KeySnapshot, *, call_id: str) -> Decision:
-        """Return where the call goes. Raises `errors.GatewayError`."""
+    def decide(self, call: ChatCall, key: KeySnapshot, *, call_id: str, at: float) -> Decision:
+        """Return where a call of the moment `at` (epoch seconds) goes. Raises `errors.GatewayError`."""
         ...
 
 
@@ -327,6 +327,7 @@ class Admission:
                 # Neither a policy nor an experiment may choose a dear model here.
                 replace(draft.key, policy=PolicySnapshot(), experiments=()),
                 call_id=draft.body,
+                at=draft.started_us / 1e6,
             )
         except errors.GatewayError:
             return None

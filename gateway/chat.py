@@ -58,9 +58,11 @@ def decide(state: State, draft: Draft) -> None:
     """
     call = draft.call
     assert call is not None
-    decision = state.router.decide(call, draft.key, call_id=draft.body)
+    decision = state.router.decide(call, draft.key, call_id=draft.body, at=draft.started_us / 1e6)
     if call.native is not None and call.native.needs:
         decision = portability.only_native(decision, call.native)
+    elif decision.turns_reasoning_on:
+        draft.call = call.with_reasoning()
     draft.decision = decision
     draft.endpoint = decision.endpoints[0]
 
@@ -399,6 +401,9 @@ def stream_head(draft: Draft, started: float, *, cost_usd: float | None = None) 
         head += refusals.rate_lines(draft.hold)
     if call.preferences.echoes:
         head += echoes.lines(draft, total_ms=total_ms, cost_usd=cost_usd)
+    warnings = () if draft.decision is None else draft.decision.warnings
+    if warnings:
+        head += _warning(endpoint.model, warnings)
     return head if draft.dialect.is_passed_through else head + draft.dialect.headers(draft.request_id)
 
 
@@ -411,6 +416,16 @@ def answer_head(draft: Draft, x_kairosroute: Mapping[str, Any], started: float) 
     if savings is not None:
         head += b"x-kairosroute-savings: %.9f\r\n" % savings
     return head
+
+
+def _warning(model: str, warnings: tuple[tuple[str, str], ...]) -> bytes:
+    """Return the header line for a model that its provider retires soon, nothing for others."""
+    for named, day in warnings:
+        if named == model:
+            return b"x-kairosroute-warning: %b\r\n" % receipt.retirement_warning(model, day).encode(
+                "latin-1", "replace"
+            )
+    return b""
 
 
 @lru_cache(maxsize=4096)

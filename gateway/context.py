@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -246,6 +247,17 @@ class ChatCall:
         self.output_tokens = output_tokens
         self.native = native
         self.body: Mapping[str, Any] = LazyBody(raw, is_plain=is_plain) if body is None else body
+
+    def with_reasoning(self) -> ChatCall:
+        """Return the call with reasoning switched on, unless it says itself how much it wants."""
+        body = self.body
+        if any(body.get(name) is not None for name in ("reasoning_effort", "reasoning", "thinking")):
+            return self
+        changed = copy.copy(self)
+        changed.raw = orjson.dumps({**body, "reasoning_effort": "medium"})
+        changed.body = LazyBody(changed.raw)
+        changed.native = None  # its words do not say so
+        return changed
 
 
 class LazyBody(Mapping[str, Any]):

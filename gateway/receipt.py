@@ -15,10 +15,11 @@ import orjson
 
 from analytics.request_log import BYOK, UNPRICED, RequestLog
 from gateway import identifiers
-from gateway.routing.decision import Decision
+from gateway.routing.decision import Candidate, Decision
 
 # A record must fit the room that the spool keeps for it on a full disk.
-_MOST_SHOWN = 8
+_MOST_SHOWN = 6
+_LONGEST_REASON = 80
 
 
 def usd(nanousd: int | None) -> float | None:
@@ -82,18 +83,23 @@ def parts(
     found: dict[str, Any] = {"attempts": attempts}
     # The only candidate of a pinned model is the one that was chosen: the record's own columns name it.
     if decision is not None and len(decision.candidates) > 1:
-        passed = [one for one in decision.candidates if not one.gate]
+        passed = sorted((one for one in decision.candidates if not one.gate), key=_cost)
         stopped = [one for one in decision.candidates if one.gate]
-        found["candidates"] = [{"model": one.model, "provider": one.provider} for one in passed[:_MOST_SHOWN]] + [
-            {"model": one.model, "provider": one.provider, "filtered_out_by": one.gate, "reason": one.reason}
-            for one in stopped[:_MOST_SHOWN]
-        ]
-        if len(decision.candidates) > len(found["candidates"]):
-            found["considered"] = {"passed": len(passed), **Counter(one.gate for one in stopped)}
+        found["candidates"] = [_candidate(one) for one in (*passed[:_MOST_SHOWN], *stopped[:_MOST_SHOWN])]
+        found["funnel"] = {"passed": len(passed), **Counter(one.gate for one in stopped)}
+    if decision is not None:
         if len(decision.endpoints) > 1:
-            found["fallback_chain"] = decision.fallback_chain
-    if decision is not None and decision.ignored_suffix:
-        not_applied = (f"model suffix :{decision.ignored_suffix}", *not_applied)
+            found["fallback_chain"] = decision.fallback_chain[:_MOST_SHOWN]
+        if decision.estimated_input_tokens is not None:
+            found["estimate"] = {
+                "input_tokens": decision.estimated_input_tokens,
+                "cost_usd": usd(decision.estimated_cost_nanousd),
+            }
+        if decision.applied:
+            found["applied"] = decision.applied
+        if decision.warnings:
+            found["warnings"] = [retirement_warning(model, day) for model, day in decision.warnings]
+        not_applied = (*decision.not_applied, *not_applied)
     if not_applied:
         found["not_applied"] = not_applied
     if cache is not None:
@@ -105,6 +111,24 @@ def parts(
     if downgrade is not None:
         found["downgrade"] = downgrade
     return orjson.dumps(found).decode()
+
+
+def retirement_warning(model: str, day: str) -> str:
+    """Return what a caller of a model is told that its provider retires soon; `day` is an ISO date."""
+    return f"{model} is retired by its provider on {day}; move to a newer model"
+
+
+def _candidate(one: Candidate) -> dict[str, Any]:
+    shown: dict[str, Any] = {"model": one.model, "provider": one.provider}
+    if one.cost_nanousd is not None:
+        shown["est_cost_usd"] = usd(one.cost_nanousd)
+    if one.gate:
+        shown.update(filtered_out_by=one.gate, reason=one.reason[:_LONGEST_REASON])
+    return shown
+
+
+def _cost(one: Candidate) -> tuple[bool, int]:
+    return one.cost_nanousd is None, one.cost_nanousd or 0
 
 
 def whole(record: RequestLog) -> dict[str, Any]:
@@ -135,7 +159,10 @@ def whole(record: RequestLog) -> dict[str, Any]:
         "router_version": record.router_version or None,
         "experiment": {"id": record.experiment_id, "arm": record.experiment_arm} if record.experiment_id else None,
         "candidates": kept.get("candidates") or _only_candidate(record),
-        "considered": kept.get("considered"),
+        "funnel": kept.get("funnel"),
+        "estimate": kept.get("estimate"),
+        "applied": kept.get("applied", []),
+        "warnings": kept.get("warnings", []),
         "fallback_chain": kept.get("fallback_chain", []),
         "attempts": kept.get("attempts", []),
         "is_fallback": bool(record.is_fallback),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -16,7 +15,7 @@ from gateway import credentials, idempotency, shipping, simulation, vault
 from gateway.admission import Admission
 from gateway.banks import LocalBank
 from gateway.catalog import loader
-from gateway.catalog.models import CHAT, Catalog
+from gateway.catalog.models import Catalog
 from gateway.catalog.prices import PriceBook
 from gateway.dispatch import Providers
 from gateway.limit_alerts import Herald
@@ -78,7 +77,7 @@ class State:
             ),
             keyring,
         )
-        router = make_router(catalog, book, configured, now=time.time())
+        router = make_router(catalog, book, configured)
         herald = Herald()
         herald.start()
         spend = Spend(settings.SPOOL_DIR)
@@ -126,15 +125,10 @@ class State:
         await asyncio.to_thread(self.snapshot.stop)
 
 
-def make_router(catalog: Catalog, book: PriceBook, configured: registry.Registry, *, now: float) -> Router:
-    """Return the router over the configured providers; models are ranked by their prices `now` (epoch seconds)."""
-    ranks = book.cost_ranks(now)
-
+def make_router(catalog: Catalog, book: PriceBook, configured: registry.Registry) -> Router:
+    """Return the router over the configured providers."""
     return Router(
         catalog=catalog,
-        by_price=sorted(
-            (model for model in catalog.of_kind(CHAT) if model.id in ranks),
-            key=lambda model: (ranks[model.id], model.id),
-        ),
+        price_of=book.row,
         reach=credentials.Reach(configured),
     )

@@ -49,7 +49,7 @@ class Traffic:
         self._writer = writer
         self._router = Router(
             catalog=catalog,
-            by_price=(),
+            price_of=book.row,
             reach=_SimulatedEverywhere(),
         )
 
@@ -62,7 +62,7 @@ class Traffic:
         body = identifiers.new_body(int(planned.at * 1000))
         draft = Draft(body=body, key=key, started_us=int(planned.at * 1_000_000))
         draft.call = call = chat_body.parse_chat(orjson.dumps(planned.body), {}, is_test=True)
-        draft.decision = self._router.decide(call, key, call_id=body)
+        draft.decision = self._router.decide(call, key, call_id=body, at=planned.at)
         draft.endpoint = endpoint = draft.decision.endpoints[0]
         self._writer.intent(draft.request_id, request_log.encode(draft.intent()))
         answer = _ask(call, endpoint, created=int(planned.at))

@@ -34,6 +34,16 @@ _CAPABILITIES = {
 }
 _PROTOCOLS = {"openai": "openai_chat", "anthropic": "anthropic_messages", "gemini": "gemini"}
 
+# How long prompts are kept without an agreement (days), and who says so.
+_RETENTION = {
+    "openai": (30, "https://developers.openai.com/docs/guides/your-data"),
+    "anthropic": (30, "https://privacy.anthropic.com, commercial customers"),
+}
+_POLICY_PAGE = "docs/advanced-routing of kairosroute.com"
+# Models that are left out of their provider's zero retention: Anthropic keeps what goes to Claude Fable 5 for 30 days,
+# and no source says otherwise of its successors.
+_NEED_RETENTION = frozenset({"anthropic/claude-fable-5-2"})
+
 # slug: (name shown, other spellings in use at other gateways, may train on prompts, offers zero data retention)
 _PROVIDERS: dict[str, tuple[str, tuple[str, ...], bool | None, bool | None]] = {
     "openai": ("OpenAI", (), False, True),
@@ -114,7 +124,19 @@ def slim(facts: Any) -> dict[str, Any]:
         "version": VERSION,
         "sources": list(SOURCES),
         "providers": {
-            slug: {"name": name, "aliases": list(aliases), "may_train": may_train, "zero_data_retention": retention}
+            slug: {
+                "name": name,
+                "aliases": list(aliases),
+                "may_train": may_train,
+                "zero_data_retention": retention,
+                "retention_days": _RETENTION.get(slug, (None,))[0],
+                "region": "",
+                "policy_source": _RETENTION[slug][1]
+                if slug in _RETENTION
+                else ""
+                if may_train is None
+                else _POLICY_PAGE,
+            }
             for slug, (name, aliases, may_train, retention) in _PROVIDERS.items()
         },
         "models": models,
@@ -151,6 +173,8 @@ def _model(fact: Mapping[str, Any]) -> dict[str, Any]:
         "capabilities": capabilities,
         "deprecated_on": deprecated_on,
         "added_on": fact.get("added", _SEEN_ON),
+        "quantization": fact.get("quantization", "unknown"),
+        "needs_retention": model_id in _NEED_RETENTION,
         "aliases": sorted({*_ALIASES.get(model_id, ()), *_spellings(name)}),
     }
 

@@ -5,40 +5,46 @@ Which providers are configured, and when the bytes are built anew, is the endpoi
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
-from gateway.catalog.models import CHAT, EMBEDDING, Catalog, Model
+from gateway.catalog.models import CHAT, Catalog, Model
 from gateway.catalog.prices import PriceBook, PriceRow, Rates
 
 _TOKEN_DIGITS: Final = 15  # nano-USD per million tokens are 10^-15 USD per token
-_SAMPLING: Final = ("temperature", "top_p")
-_OPENAI_SAMPLING: Final = ("frequency_penalty", "presence_penalty", "seed", "logprobs", "top_logprobs", "logit_bias")
+ParametersOf = Callable[[Model], Collection[str]]
 
 
-def openai_list(catalog: Catalog, book: PriceBook, *, at: float, providers: Collection[str] | None = None) -> bytes:
+def openai_list(
+    catalog: Catalog,
+    book: PriceBook,
+    *,
+    at: float,
+    parameters_of: ParametersOf,
+    providers: Collection[str] | None = None,
+) -> bytes:
     """Return the JSON of the model list with the prices of the moment `at` (epoch seconds).
 
     `providers` are the slugs of the configured providers; None lists every model. `auto` leads the list where
     anything can be called.
     """
     models = [model for model in catalog if providers is None or model.provider in providers]
-    entries = [entry(model, book.row(model.id, at)) for model in models]
+    entries = [entry(model, book.row(model.id, at), parameters_of) for model in models]
     if entries:
-        entries.insert(0, _auto_entry([model for model in models if model.kind == CHAT] or models))
+        entries.insert(0, _auto_entry([model for model in models if model.kind == CHAT] or models, parameters_of))
     # OpenRouter's SDK takes no list without its page links and its count.
     return orjson.dumps({"object": "list", "data": entries, "links": {"next": None}, "total_count": len(entries)})
 
 
-def openai_model(model: Model, book: PriceBook, *, at: float) -> bytes:
+def openai_model(model: Model, book: PriceBook, *, at: float, parameters_of: ParametersOf) -> bytes:
     """Return the JSON of one model with the prices of the moment `at`."""
-    return orjson.dumps(entry(model, book.row(model.id, at)))
+    return orjson.dumps(entry(model, book.row(model.id, at), parameters_of))
 
 
-def entry(model: Model, row: PriceRow | None) -> dict[str, Any]:
+def entry(model: Model, row: PriceRow | None, parameters_of: ParametersOf) -> dict[str, Any]:
     """Return one model of the list, as `GET /v1/models/{id}` shows it too. Without a price row `pricing` is null."""
     inputs = ["text"]
     inputs += ["image"] if "images" in model.capabilities else []
@@ -71,28 +77,9 @@ def entry(model: Model, row: PriceRow | None) -> dict[str, Any]:
         "default_parameters": None,
         "supported_voices": None,
         "links": {"details": f"/api/v1/models/{model.id}/endpoints"},
-        "supported_parameters": list(supported_parameters(model)),
+        "supported_parameters": sorted(parameters_of(model)),
         "expiration_date": model.deprecated_on,
     }
-
-
-def supported_parameters(model: Model) -> tuple[str, ...]:
-    """Return the request parameters that the model heeds, in OpenRouter's words, sorted."""
-    if model.kind == EMBEDDING:
-        return ("dimensions", "encoding_format") if "dimensions" in model.capabilities else ("encoding_format",)
-    parameters = {"max_tokens", "max_completion_tokens", "stop", "stream"}
-    is_openai = model.provider in {"openai", "azure"}
-    # OpenAI's reasoning models refuse sampling parameters.
-    if not (is_openai and "reasoning" in model.capabilities):
-        parameters.update(_SAMPLING)
-        parameters.update(_OPENAI_SAMPLING if is_openai else ())
-    if "tools" in model.capabilities:
-        parameters.update(("tools", "tool_choice", "parallel_tool_calls"))
-    if "json_schema" in model.capabilities:
-        parameters.update(("response_format", "structured_outputs"))
-    if "reasoning" in model.capabilities:
-        parameters.update(("reasoning", "reasoning_effort", "include_reasoning"))
-    return tuple(sorted(parameters))
 
 
 def usd_per_token(per_million_nanousd: int) -> str:
@@ -123,7 +110,7 @@ def _token_prices(rates: Rates) -> dict[str, str]:
     }
 
 
-def _auto_entry(models: Collection[Model]) -> dict[str, Any]:
+def _auto_entry(models: Collection[Model], parameters_of: ParametersOf) -> dict[str, Any]:
     """Return the entry of `auto`; its price depends on the model chosen, which OpenRouter's clients read as -1."""
     longest = max((model.context_tokens or 0 for model in models), default=0)
     return {
@@ -148,7 +135,7 @@ def _auto_entry(models: Collection[Model]) -> dict[str, Any]:
         "default_parameters": None,
         "supported_voices": None,
         "links": {"details": "/api/v1/models/auto/endpoints"},
-        "supported_parameters": sorted({name for model in models for name in supported_parameters(model)}),
+        "supported_parameters": sorted({name for model in models for name in parameters_of(model)}),
         "expiration_date": None,
     }
 

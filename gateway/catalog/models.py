@@ -28,6 +28,9 @@ class Provider:
     aliases: tuple[str, ...]
     may_train: bool | None
     zero_data_retention: bool | None
+    retention_days: int | None = None  # how long prompts are kept where zero retention is not agreed
+    region: str = ""  # where data is processed, as the provider puts it; empty is unknown
+    policy_source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,9 @@ class Model:
     aliases: tuple[str, ...]
     kind: str = CHAT  # or embedding
     dimensions: int | None = None  # numbers of a vector where the call asks for nothing else; None for chat models
+    quantization: str = "unknown"
+    needs_retention: bool = False  # its provider keeps what is sent to it, whatever is agreed for its other models
+    is_described: bool = True  # False: served by a provider that the operator wired in, nothing is known about it
 
     @property
     def family(self) -> str:
@@ -60,7 +66,8 @@ class Model:
 class Resolution(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """What a requested name means: the models to try in order, or `auto`, or nothing and the nearest names.
 
-    `suffix` was honoured, `ignored_suffix` was recognised but changes nothing in this release (the receipt says so).
+    `suffix` is one that `gateway.routing.suffixes` honours, `ignored_suffix` was recognised and changes nothing (the
+    receipt says so).
     """
 
     models: tuple[Model, ...] = ()
@@ -152,6 +159,9 @@ class Catalog:
         found = self._names.get(name) or self._names.get(name.lower())
         if found is not None:
             return found
+        wanted = names.family_latest(name)
+        if wanted is not None:
+            return self._latest(*wanted)
         base, suffix = names.split_suffix(name)
         if suffix:
             found = self._parse(base)
@@ -168,6 +178,19 @@ class Catalog:
                 dated = tuple(replace(model, upstream=model.upstream + date) for model in found.models)
                 return Resolution(models=dated)
         return Resolution(nearest=self.nearest(name))
+
+    def _latest(self, vendor: str, family: str) -> Resolution:
+        """Return the newest chat model of a vendor's family, at every provider that serves it."""
+        spelled = {vendor, self.provider_slug(vendor)}
+        kin = [
+            model
+            for model in self.of_kind(CHAT)
+            if model.vendor in spelled and names.split_version(model.name)[0] == family
+        ]
+        if not kin:
+            return Resolution(nearest=self.nearest(f"{vendor}/{family}"))
+        newest = max(kin, key=lambda model: names.split_version(model.name)[1])
+        return Resolution(models=self._ordered(model for model in kin if model.name == newest.name))
 
     def nearest(self, name: str, *, limit: int = 3) -> tuple[str, ...]:
         """Return the ids of the models whose names look most like `name`, best first."""
@@ -241,13 +264,7 @@ def _add(table: dict[str, list[Model]], name: str, model: Model) -> None:
 def from_document(document: Mapping[str, Any]) -> Catalog:
     """Return the catalog that `gateway.catalog.curation.slim` described."""
     providers = [
-        Provider(
-            slug=slug,
-            name=entry["name"],
-            aliases=tuple(entry["aliases"]),
-            may_train=entry["may_train"],
-            zero_data_retention=entry["zero_data_retention"],
-        )
+        Provider(slug=slug, **{**entry, "aliases": tuple(entry["aliases"])})
         for slug, entry in document["providers"].items()
     ]
     models = [

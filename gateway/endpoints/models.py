@@ -8,6 +8,7 @@ from gateway import errors, pipeline
 from gateway.catalog import listing
 from gateway.dialects.protocol import Dialect
 from gateway.http import Request, send_json
+from gateway.routing import parameters
 from gateway.state import State
 
 
@@ -15,7 +16,12 @@ async def list_models(state: State, request: Request, dialect: Dialect) -> None:
     """Answer the models that this key can reach: all of them for a test key, those of configured providers else."""
     key = await pipeline.authenticate(state, request, scope="models")
     providers = None if key.is_test else state.registry.names()
-    await send_json(request, listing.openai_list(state.catalog, state.book, at=request.now, providers=providers))
+    await send_json(
+        request,
+        listing.openai_list(
+            state.catalog, state.book, at=request.now, parameters_of=parameters.supported, providers=providers
+        ),
+    )
 
 
 async def get_model(state: State, request: Request, dialect: Dialect) -> None:
@@ -26,4 +32,7 @@ async def get_model(state: State, request: Request, dialect: Dialect) -> None:
     if not resolution.models:
         nearest = f" Did you mean {', '.join(resolution.nearest)}?" if resolution.nearest else ""
         raise errors.ModelNotFound(f"There is no model `{name[:100]}`.{nearest}", param="model")
-    await send_json(request, listing.openai_model(resolution.models[0], state.book, at=request.now))
+    await send_json(
+        request,
+        listing.openai_model(resolution.models[0], state.book, at=request.now, parameters_of=parameters.supported),
+    )

@@ -1,20 +1,32 @@
 """Decide where a call goes: pinned by name, by a running experiment, by the workspace's policy, or to the cheapest
-capable model. Pure.
+model that passes the gates. Pure.
 
-Every model that was looked at is kept with the gate that stopped it, so that the receipt can show the funnel.
+Every endpoint of a plan has passed the same gates (`gateway.routing.gates`), the fallbacks as the first choice. Every
+model that was looked at is kept with the gate that stopped it, so that the receipt can show the funnel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from datetime import UTC, datetime
+
+import msgspec
 
 from analytics import assignment
-from gateway import errors
+from gateway import estimation
 from gateway.catalog.models import CHAT, Catalog, Model, Resolution
-from gateway.context import ChatCall, ExperimentSnapshot, KeySnapshot
+from gateway.context import ChatCall, ExperimentSnapshot, KeySnapshot, LazyBody
+from gateway.preferences import NO_PREFERENCES
 from gateway.providers.protocol import Endpoint
+from gateway.routing import demands, gates, plans, refusals, suffixes
+from gateway.routing.candidates import Candidate
+from gateway.routing.demands import Demand
+from gateway.routing.plans import HealthOf, Passed
+from gateway.routing.search import Field, PriceOf, Reach, Search
+from gateway.routing.suffixes import Meaning
+
+__all__ = ["CHEAPEST", "EXPERIMENT", "PINNED", "POLICY", "Candidate", "Decision", "Reach", "Router"]
 
 PINNED = "pinned"
 EXPERIMENT = "experiment"
@@ -22,16 +34,8 @@ POLICY = "policy"
 CHEAPEST = "cheapest-capable"
 
 _REMEMBERED = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A model at a provider that was considered. `gate` names what stopped it; empty: it passed."""
-
-    model: str
-    provider: str
-    gate: str = ""
-    reason: str = ""
+_MOST_AUTOMATIC = 3  # endpoints of an automatic plan: the first and two to fall back to
+_DAY_S = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,13 @@ class Decision:
     policy_version: str = ""
     experiment_id: str = ""
     experiment_arm: str = ""
-    ignored_suffix: str = ""
+    not_applied: tuple[str, ...] = ()  # what of the model's name was recognised and changes nothing
+    applied: tuple[str, ...] = ()  # in which meaning a suffix was honoured, which gates were waived
+    warnings: tuple[tuple[str, str], ...] = ()  # model and day: its provider retires it soon
+    estimated_input_tokens: int | None = None
+    estimated_cost_nanousd: int | None = None  # at the first endpoint
+    turns_reasoning_on: bool = False
+    is_order_fixed: bool = False  # the caller said in which order: health may put endpoints off, not first
 
     @property
     def fallback_chain(self) -> tuple[str, ...]:
@@ -53,141 +63,248 @@ class Decision:
         return tuple(f"{endpoint.provider}:{endpoint.model}" for endpoint in self.endpoints[1:])
 
 
-class Reach(Protocol):
-    """Where a call can reach a model: with the customer's keys, the operator's, or the simulator's for a test key."""
+class _Pinned(msgspec.Struct, frozen=True, gc=False):
+    """What a name means until midnight UTC. `most_bytes`: longer bodies are held against the context windows."""
 
-    def endpoints(self, model: Model, call: ChatCall, key: KeySnapshot, *, call_id: str) -> tuple[Endpoint, ...]:
-        """Return the endpoints of a catalog model in the order in which they are to be tried; none: out of reach."""
-        ...
-
-    def named(self, name: str, call: ChatCall, key: KeySnapshot, *, call_id: str) -> tuple[Endpoint, ...]:
-        """Return those of a model outside of the catalog, at a provider that the name spells out."""
-        ...
-
-    def is_settled(self, call: ChatCall, key: KeySnapshot) -> bool:
-        """Return whether other calls with the same credentials get the same endpoints, so that they may be kept."""
-        ...
+    decision: Decision
+    until: float  # epoch seconds
+    is_only: bool  # one model: nothing can be chosen, its provider has the last word
+    most_bytes: int
 
 
 class Router:
-    """Decisions over one catalog and what each call can reach. `by_price`: all models, cheapest first, for `auto`."""
+    """Decisions over one catalog and what each call can reach.
 
-    def __init__(self, *, catalog: Catalog, by_price: Sequence[Model], reach: Reach) -> None:
+    `price_of` gives the price row of a model at an instant, `health_of` what is known of an endpoint's speed.
+    """
+
+    def __init__(
+        self, *, catalog: Catalog, price_of: PriceOf, reach: Reach, health_of: HealthOf = plans.nothing_known
+    ) -> None:
         self._catalog = catalog
-        self._by_price = tuple(by_price)
         self._reach = reach
-        self._pinned: dict[tuple[str, bool], Decision] = {}  # of keys without provider keys of their own
+        self._field = Field(catalog=catalog, price_of=price_of, reach=reach, health_of=health_of)
+        self._day_ends = 0.0
+        self._pinned: dict[tuple[str, bool], _Pinned] = {}  # of keys without provider keys of their own
 
-    def decide(self, call: ChatCall, key: KeySnapshot, *, call_id: str) -> Decision:
-        """Return where the call goes.
+    def decide(self, call: ChatCall, key: KeySnapshot, *, call_id: str, at: float) -> Decision:
+        """Return where a call of the moment `at` (epoch seconds) goes.
 
         Raises:
             errors.ModelNotFound: no such model; the message names the nearest.
             errors.NoProvider: the model is known, but no provider that serves it is configured.
-            errors.InvalidRequest: the model does not chat.
+            errors.InvalidRequest: the model does not chat, or nothing can do what the call needs.
+            errors.PaymentRequired: nothing is within the price or the cost that the call allows.
         """
-        name = call.requested_model
+        known = self._known(call.requested_model, call, key, at)
+        if known is not None:
+            return known
+        if at >= self._day_ends:
+            self._begin_day(at)
+        resolution = self._catalog.resolve(call.requested_model)
+        if resolution.is_auto:
+            return self._automatic(call, key, call_id, resolution, at)
+        return self._named(call.requested_model, resolution, call, key, call_id, at)
+
+    def _known(self, name: str, call: ChatCall, key: KeySnapshot, at: float) -> Decision | None:
+        """Return a pinned name's decision from memory, where nothing in the call could change it."""
+        if call.preferences is not NO_PREFERENCES or call.request_keys:
+            return None
         # Decisions hold keys: what was decided with a tenant's own is remembered in the tenant's own snapshot.
         remembered = self._pinned if key.credentials is None else key.credentials.decisions
-        pinned = None if call.request_keys else remembered.get((name, key.is_test))
-        if pinned is not None:
-            return pinned
-        resolution = self._catalog.resolve(name)
-        if resolution.is_auto:
-            return self._automatic(call, key, call_id)
-        decision = self._pin(name, resolution, call, key, call_id)
-        if len(remembered) < _REMEMBERED and self._reach.is_settled(call, key):
-            remembered[name, key.is_test] = decision
-        return decision
+        pinned: _Pinned | None = remembered.get((name, key.is_test))
+        if pinned is None or at >= pinned.until:
+            return None
+        if pinned.is_only or (len(call.raw) <= pinned.most_bytes and _is_plain(call)):
+            return pinned.decision
+        return None
 
-    def _pin(self, name: str, resolution: Resolution, call: ChatCall, key: KeySnapshot, call_id: str) -> Decision:
-        if resolution.models:
-            if resolution.models[0].kind != CHAT:
-                raise _no_chat_model(resolution.models[0])
-            endpoints: list[Endpoint] = []
-            candidates: list[Candidate] = []
-            for model in resolution.models:
-                found = self._reach.endpoints(model, call, key, call_id=call_id)
-                endpoints += found
-                candidates.append(_candidate(model, found))
-            if not endpoints:
-                raise _not_configured(resolution.models)
-            return Decision(tuple(endpoints), PINNED, True, tuple(candidates), ignored_suffix=resolution.ignored_suffix)
-        named = self._reach.named(name, call, key, call_id=call_id)
-        if named:
-            return Decision(named, PINNED, True, (Candidate(named[0].model, named[0].provider),))
-        raise _not_found(name, resolution)
+    def _begin_day(self, at: float) -> None:
+        """Forget what held yesterday: models retire by date."""
+        self._field.begin_day(datetime.fromtimestamp(at, UTC).date().isoformat())
+        self._day_ends = (at // _DAY_S + 1) * _DAY_S
 
-    def _automatic(self, call: ChatCall, key: KeySnapshot, call_id: str) -> Decision:
-        experiment = _experiment_for(call, key.experiments)
-        if experiment is not None:
-            arm = assignment.assign(
-                experiment.salt, _unit_of(call, experiment, call_id), [(arm.name, arm.share) for arm in experiment.arms]
-            )
-            model = next(found.model for found in experiment.arms if found.name == arm)
-            chosen = self._chosen(model, call, key, call_id)
-            return replace(
-                chosen,
-                route_reason=EXPERIMENT,
-                policy_version=key.policy.version,
-                experiment_id=experiment.experiment_id,
-                experiment_arm=arm,
-            )
-        model = key.policy.by_task.get(call.task_type) or key.policy.default_model
-        if model:
-            return replace(
-                self._chosen(model, call, key, call_id), route_reason=POLICY, policy_version=key.policy.version
-            )
-        return self._cheapest(call, key, call_id)
+    def _automatic(self, call: ChatCall, key: KeySnapshot, call_id: str, resolution: Resolution, at: float) -> Decision:
+        looked_at: tuple[Candidate, ...] = ()
+        if not resolution.suffix:
+            experiment = _experiment_for(call, key.experiments)
+            if experiment is not None:
+                decision = self._by_experiment(experiment, call, key, call_id, at)
+                if decision is not None:
+                    return decision
+            name = key.policy.by_task.get(call.task_type) or key.policy.default_model
+            if name:
+                decision = self._chosen(name, call, key, call_id, at)
+                if decision.endpoints:
+                    return replace(decision, route_reason=POLICY, policy_version=key.policy.version)
+                # A hard gate stands above the policy: the cheapest model that passes serves the call.
+                looked_at = decision.candidates
+        return self._cheapest(call, key, call_id, resolution, at, looked_at=looked_at)
 
-    def _chosen(self, model: str, call: ChatCall, key: KeySnapshot, call_id: str) -> Decision:
-        decision = self._pin(model, self._catalog.resolve(model), call, key, call_id)
+    def _by_experiment(
+        self, experiment: ExperimentSnapshot, call: ChatCall, key: KeySnapshot, call_id: str, at: float
+    ) -> Decision | None:
+        """Return the decision of the call's arm, None where a gate stops any arm: then the call is no part of it."""
+        arm = assignment.assign(
+            experiment.salt, _unit_of(call, experiment, call_id), [(arm.name, arm.share) for arm in experiment.arms]
+        )
+        decisions = {found.name: self._chosen(found.model, call, key, call_id, at) for found in experiment.arms}
+        if not all(decision.endpoints for decision in decisions.values()):
+            return None
+        return replace(
+            decisions[arm],
+            route_reason=EXPERIMENT,
+            policy_version=key.policy.version,
+            experiment_id=experiment.experiment_id,
+            experiment_arm=arm,
+        )
+
+    def _chosen(self, name: str, call: ChatCall, key: KeySnapshot, call_id: str, at: float) -> Decision:
+        """Return the decision for a model that a policy or an experiment names; without endpoints if a gate stops it.
+
+        Raises as `_named` where the name means nothing or is not configured.
+        """
+        known = self._known(name, call, key, at)
+        decision = known or self._named(name, self._catalog.resolve(name), call, key, call_id, at, may_be_empty=True)
         return replace(decision, is_pinned=False)
 
-    def _cheapest(self, call: ChatCall, key: KeySnapshot, call_id: str) -> Decision:
-        needs = _needs(call)
-        endpoints: list[Endpoint] = []
-        candidates: list[Candidate] = []
-        for model in self._by_price:
-            missing = needs - model.capabilities
-            found = self._reach.endpoints(model, call, key, call_id=call_id)
-            if missing:
-                candidates.append(
-                    Candidate(model.id, model.provider, "capability", f"lacks {', '.join(sorted(missing))}")
-                )
-            elif model.deprecated_on is not None:
-                candidates.append(
-                    Candidate(model.id, model.provider, "deprecation", f"retires on {model.deprecated_on}")
-                )
-            else:
-                candidates.append(_candidate(model, found))
-                endpoints += found
+    def _named(
+        self,
+        name: str,
+        resolution: Resolution,
+        call: ChatCall,
+        key: KeySnapshot,
+        call_id: str,
+        at: float,
+        *,
+        may_be_empty: bool = False,
+    ) -> Decision:
+        """Return the decision for a named model and the call's further `models`, all through the same gates."""
+        models = self._field.models_of(name, resolution, call, key, call_id)
+        if not models:
+            raise refusals.not_found(name, resolution)
+        if models[0].kind != CHAT:
+            raise refusals.no_chat_model(models[0])
+        meaning = self._field.meaning(resolution, models, call.dialect)
+        demand = demands.of(call, day=self._field.day, is_automatic=False)
+        if meaning.requires_free:
+            demand = msgspec.structs.replace(demand, requires_free=True)
+        search = Search(self._field, call, key, call_id=call_id, at=at)
+        endpoints = search.through(meaning.models, demand, meaning.sort)
+        for further in call.preferences.models:
+            endpoints += search.through_name(further, demand)
+        waived: tuple[str, ...] = ()
+        if not endpoints and not (call.preferences.requires_parameters or call.preferences.capabilities):
+            # The caller named the model: what our catalog says it cannot do, its provider may say otherwise.
+            strict, search = search, Search(self._field, call, key, call_id=call_id, at=at)
+            endpoints = search.through(meaning.models, msgspec.structs.replace(demand, checks_fit=False), meaning.sort)
+            waived = tuple(dict.fromkeys(one.gate for one in strict.candidates if one.gate in gates.FIT))
+            if not endpoints:
+                search = strict
+        is_reachable = any(one.gate != gates.PROVIDER for one in search.candidates)
+        if not endpoints and not (may_be_empty and is_reachable):
+            raise refusals.nothing_eligible(name, search.candidates, demand)
+        decision = self._decision(
+            endpoints, search, demand, meaning, resolution, reason=PINNED, is_pinned=True, waived=waived
+        )
+        if endpoints and not resolution.suffix and call.preferences is NO_PREFERENCES and not waived:
+            self._remember(name, models, decision, call, key)
+        return decision
+
+    def _remember(
+        self, name: str, models: Sequence[Model], decision: Decision, call: ChatCall, key: KeySnapshot
+    ) -> None:
+        """Keep what a name means for calls that demand nothing, if this was one or nothing can be chosen."""
+        reachable = [one for one in decision.candidates if one.gate not in (gates.PROVIDER, gates.DEPRECATION)]
+        is_only = len(reachable) == 1
+        smallest = min((model.context_tokens or 0 for model in models), default=0)
+        # Half a window, so that the answer has room.
+        most_bytes = smallest * estimation.BYTES_A_TOKEN // 2
+        remembered = self._pinned if key.credentials is None else key.credentials.decisions
+        if (
+            (is_only or (_is_plain(call) and len(call.raw) <= most_bytes))
+            and len(remembered) < _REMEMBERED
+            and self._reach.is_settled(call, key)
+        ):
+            # Estimates are of one call and are not kept.
+            candidates = tuple(msgspec.structs.replace(one, cost_nanousd=None) for one in decision.candidates)
+            kept = replace(decision, candidates=candidates, estimated_cost_nanousd=None, estimated_input_tokens=None)
+            remembered[name, key.is_test] = _Pinned(kept, self._day_ends, is_only, most_bytes)
+
+    def _cheapest(
+        self,
+        call: ChatCall,
+        key: KeySnapshot,
+        call_id: str,
+        resolution: Resolution,
+        at: float,
+        *,
+        looked_at: tuple[Candidate, ...],
+    ) -> Decision:
+        meaning = self._field.meaning(resolution, self._field.chat, call.dialect)
+        demand = demands.of(
+            call, day=self._field.day, is_automatic=True, needs_reasoning=resolution.suffix == suffixes.THINKING
+        )
+        if meaning.requires_free:
+            demand = msgspec.structs.replace(demand, requires_free=True)
+        search = Search(self._field, call, key, call_id=call_id, at=at)
+        search.candidates.extend(looked_at)
+        endpoints = search.through(meaning.models, demand, meaning.sort or call.preferences.sort or plans.PRICE)[
+            :_MOST_AUTOMATIC
+        ]
+        for further in call.preferences.models:
+            endpoints += search.through_name(further, demand)
         if not endpoints:
-            raise errors.NoProvider(
-                f"No configured model can take this call (it needs: {', '.join(sorted(needs)) or 'nothing special'})."
-                " Configure a provider with KAIROS_PROVIDER_<NAME>_API_KEY, or use a test key for the simulator."
-            )
-        return Decision(tuple(endpoints[:3]), CHEAPEST, False, tuple(candidates))
+            raise refusals.nothing_eligible(call.requested_model, search.candidates, demand)
+        return self._decision(endpoints, search, demand, meaning, resolution, reason=CHEAPEST)
+
+    def _decision(
+        self,
+        passed: Sequence[Passed],
+        search: Search,
+        demand: Demand,
+        meaning: Meaning,
+        resolution: Resolution,
+        *,
+        reason: str,
+        is_pinned: bool = False,
+        waived: tuple[str, ...] = (),
+    ) -> Decision:
+        applied: tuple[str, ...] = (meaning.said,) if meaning.said else ()
+        if waived:
+            applied += (f"gates waived for a named model: {', '.join(waived)}",)
+        wishes = search.call.preferences
+        return Decision(
+            endpoints=tuple({_place(one.endpoint): one.endpoint for one in reversed(passed)}.values())[::-1],
+            route_reason=reason,
+            is_pinned=is_pinned,
+            candidates=tuple(search.candidates),
+            not_applied=(f"model suffix :{resolution.ignored_suffix}",) if resolution.ignored_suffix else (),
+            applied=applied,
+            warnings=self._warnings(passed),
+            estimated_input_tokens=demand.input_tokens,
+            estimated_cost_nanousd=passed[0].cost_nanousd if passed else None,
+            turns_reasoning_on=meaning.turns_reasoning_on,
+            is_order_fixed=bool(meaning.sort or wishes.sort or wishes.provider_order or wishes.models),
+        )
+
+    def _warnings(self, passed: Sequence[Passed]) -> tuple[tuple[str, str], ...]:
+        found = {}
+        for one in passed:
+            model = self._catalog.get(one.endpoint.model)
+            if model is not None and model.deprecated_on and gates.retires_within(model, day=self._field.day):
+                found[model.id] = model.deprecated_on
+        return tuple(found.items())
 
 
-def _candidate(model: Model, endpoints: tuple[Endpoint, ...]) -> Candidate:
-    if endpoints:
-        return Candidate(model.id, model.provider)
-    return Candidate(model.id, model.provider, "provider", "its provider is not configured")
+def _is_plain(call: ChatCall) -> bool:
+    """Return whether nothing but text is asked for, so that every chat model can answer."""
+    body = call.body
+    return not call.shape and type(body) is LazyBody and body.is_plain
 
 
-def _needs(call: ChatCall) -> frozenset[str]:
-    needs = set()
-    if call.body.get("tools"):
-        needs.add("tools")
-    response_format = call.body.get("response_format")
-    if response_format is not None and response_format.get("type") == "json_schema":
-        needs.add("json_schema")
-    for message in call.body["messages"]:
-        content = message.get("content")
-        if type(content) is list and any(type(part) is dict and part.get("type") == "image_url" for part in content):
-            needs.add("images")
-    return frozenset(needs)
+def _place(endpoint: Endpoint) -> tuple[str, str, str]:
+    return endpoint.model, endpoint.provider, endpoint.credential_id
 
 
 def _experiment_for(call: ChatCall, experiments: Iterable[ExperimentSnapshot]) -> ExperimentSnapshot | None:
@@ -205,28 +322,3 @@ def _unit_of(call: ChatCall, experiment: ExperimentSnapshot, call_id: str) -> st
     attribution = call.attribution
     named = {"session": attribution.session, "end_user": attribution.end_user, "agent_run": attribution.agent_run}
     return named.get(experiment.unit) or call_id
-
-
-def _not_found(name: str, resolution: Resolution) -> errors.ModelNotFound:
-    nearest = f" Did you mean {', '.join(resolution.nearest)}?" if resolution.nearest else ""
-    return errors.ModelNotFound(
-        f"There is no model `{name[:100]}`.{nearest} `GET /v1/models` lists them.", param="model"
-    )
-
-
-def _no_chat_model(model: Model) -> errors.InvalidRequest:
-    return errors.InvalidRequest(
-        f"`{model.id}` is an embedding model: send its texts to /v1/embeddings, or name a chat model.",
-        param="model",
-        code="model_kind",
-    )
-
-
-def _not_configured(models: Sequence[Model]) -> errors.NoProvider:
-    providers = sorted({model.provider for model in models})
-    variables = " or ".join(f"KAIROS_PROVIDER_{provider.upper().replace('-', '_')}_API_KEY" for provider in providers)
-    return errors.NoProvider(
-        f"No provider that serves `{models[0].id}` is configured. Set {variables},"
-        " or use a test key for the simulator.",
-        code="no_provider_configured",
-    )

@@ -51,7 +51,7 @@ class Desk:
         settings = {
             f"KAIROS_PROVIDER_{slug.upper().replace('-', '_')}_API_KEY": "sk-x" for slug in ("openai", "anthropic")
         }
-        self.router = make_router(catalog, book, registry.build(settings), now=NOW)
+        self.router = make_router(catalog, book, registry.build(settings))
         self.second = 1000.0
         self.book = book
         self.admission = Admission(
@@ -74,7 +74,7 @@ class Desk:
         asked = {"model": model, "max_tokens": 1000, "messages": [{"role": "user", "content": "hi"}], **body}
         chat.read(draft, orjson.dumps(asked), headers or {})
         assert draft.call is not None
-        draft.decision = self.router.decide(draft.call, key, call_id=draft.body)
+        draft.decision = self.router.decide(draft.call, key, call_id=draft.body, at=draft.started_us / 1e6)
         draft.endpoint = draft.decision.endpoints[0]
         return draft
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -177,7 +176,7 @@ async def running(
     )
     timeouts = Timeouts(connect=1, first_byte=0.5, between_pieces=0.5, total=5)
     kept = vault.Vault(vault.FileShelf(tmp_path / "answers", max_bytes=1 << 20), keyring)
-    router = make_router(catalog, book, configured, now=time.time())
+    router = make_router(catalog, book, configured)
     state = State(
         catalog=catalog,
         book=book,

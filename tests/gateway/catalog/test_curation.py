@@ -56,6 +56,8 @@ def test_a_fact_becomes_a_slim_entry_without_prices() -> None:
         "capabilities": ["tools", "json_schema"],
         "deprecated_on": "2027-01-02",
         "added_on": "2026-11-20",
+        "quantization": "unknown",
+        "needs_retention": False,
         "aliases": ["gpt-9-1-mini"],
     }
 

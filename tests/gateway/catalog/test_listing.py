@@ -12,13 +12,14 @@ from openai.types import Model as OpenAIModel
 from gateway.catalog import listing
 from gateway.catalog.models import Catalog
 from gateway.catalog.prices import PriceBook
+from gateway.routing import parameters
 
 NOON = 1_795_348_800  # 2026-11-22T12:00:00Z
 
 
 @pytest.fixture(scope="module")
 def entries(catalog: Catalog, book: PriceBook) -> dict[str, Any]:
-    document = json.loads(listing.openai_list(catalog, book, at=NOON))
+    document = json.loads(listing.openai_list(catalog, book, at=NOON, parameters_of=parameters.supported))
     assert document["object"] == "list"
     return {entry["id"]: entry for entry in document["data"]}
 
@@ -75,14 +76,18 @@ def test_it_says_what_a_model_takes(entries: dict[str, Any]) -> None:
 
 
 def test_only_models_of_configured_providers_are_listed(catalog: Catalog, book: PriceBook) -> None:
-    document = json.loads(listing.openai_list(catalog, book, at=NOON, providers={"groq"}))
+    document = json.loads(
+        listing.openai_list(catalog, book, at=NOON, parameters_of=parameters.supported, providers={"groq"})
+    )
     assert [entry["id"] for entry in document["data"]] == [
         "auto",
         "groq/gpt-oss-120b",
         "groq/qwen3.8-27b",
         "groq/gpt-oss-20b",
     ]
-    assert json.loads(listing.openai_list(catalog, book, at=NOON, providers=())) == {
+    assert json.loads(
+        listing.openai_list(catalog, book, at=NOON, parameters_of=parameters.supported, providers=())
+    ) == {
         "object": "list",
         "data": [],
         "links": {"next": None},
@@ -92,11 +97,13 @@ def test_only_models_of_configured_providers_are_listed(catalog: Catalog, book: 
 
 def test_the_price_is_that_of_the_hour(catalog: Catalog, book: PriceBook) -> None:
     model = catalog.models["deepseek/deepseek-flash"]
-    calm = json.loads(listing.openai_model(model, book, at=NOON))["pricing"]
-    peak = json.loads(listing.openai_model(model, book, at=NOON - 10 * 3600))["pricing"]
+    calm = json.loads(listing.openai_model(model, book, at=NOON, parameters_of=parameters.supported))["pricing"]
+    peak = json.loads(listing.openai_model(model, book, at=NOON - 10 * 3600, parameters_of=parameters.supported))[
+        "pricing"
+    ]
     assert (calm["prompt"], peak["prompt"]) == ("0.00000015", "0.0000003")
     assert calm["price_version"] != peak["price_version"]
 
 
 def test_an_unpriced_model_has_no_price_rather_than_zero(catalog: Catalog) -> None:
-    assert listing.entry(catalog.models["openai/gpt-5.4"], None)["pricing"] is None
+    assert listing.entry(catalog.models["openai/gpt-5.4"], None, parameters.supported)["pricing"] is None

@@ -265,3 +265,23 @@ def test_embedding_models_have_a_kind_a_price_and_all_spellings(
     row = book.row(model.id, 1_795_000_000)
     assert row is not None
     assert row.rates.input > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "model_id"),
+    [
+        ("~anthropic/claude-sonnet-latest", "anthropic/claude-sonnet-5-5"),
+        ("~openai/gpt-sol-latest", "openai/gpt-6.1-sol"),
+        ("~google/gemini-flash-latest", "google/gemini-3.8-flash"),
+        ("~mistral/mistral-large-latest", "mistralai/mistral-large-4"),
+    ],
+)
+def test_the_latest_of_a_family_is_named_with_a_tilde(catalog: Catalog, name: str, model_id: str) -> None:
+    assert ids(catalog, name)[0] == model_id
+    assert ids(catalog, name.removeprefix("~")) == []
+
+
+def test_a_family_that_does_not_exist_names_the_nearest(catalog: Catalog) -> None:
+    resolution = catalog.resolve("~anthropic/claude-sonett-latest")
+    assert not resolution.is_known
+    assert any("claude-sonnet" in name for name in resolution.nearest)
