@@ -83,6 +83,8 @@ RUNS_WORKER_IN_PROCESS = DEPLOYMENT.runs_worker_in_process
 
 CELERY_BROKER_URL = DEPLOYMENT.broker_url
 REDIS_URL = DEPLOYMENT.redis_url
+# Whether calls under a budget go through while Redis is away and what was leased from it is spent.
+LIMITS_ALLOW_WITHOUT_REDIS = env.flag("KAIROS_LIMITS_ALLOW_WITHOUT_REDIS")
 CELERY_BROKER_TRANSPORT_OPTIONS = DEPLOYMENT.broker_options
 
 # The data plane.

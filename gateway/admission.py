@@ -94,7 +94,8 @@ class Admission:
         self._opening: dict[tuple[str, str], asyncio.Task[None]] = {}
 
     async def close(self) -> None:
-        """Tell what is still to be told."""
+        """Give back what was leased, and tell what is still to be told."""
+        await self.bank.close(self.meters())
         if self._herald is not None:
             await asyncio.to_thread(self._herald.stop)
 
@@ -209,7 +210,8 @@ class Admission:
         size = self._size(draft)
         now = draft.started_us / 1e6
         self._require_cheap(key, call, size)
-        await self._prepare(meters, size, organization_id=key.organization_id, now=now)
+        while await self._prepare(meters, size, organization_id=key.organization_id, now=now):
+            pass
         # From here on nothing waits: what is looked at is what is taken.
         second = int(self._monotonic())
         self._require_windows(draft, meters, size, second)
@@ -245,19 +247,30 @@ class Admission:
         """Return the key's own rate limits."""
         return [meter for meter in self._plan(key).fixed if meter.purse is None]
 
-    async def _prepare(self, meters: Sequence[Meter], size: _Size, *, organization_id: str, now: float) -> None:
+    async def _prepare(self, meters: Sequence[Meter], size: _Size, *, organization_id: str, now: float) -> bool:
+        """Open and fill what is lacking; return whether it has to be looked at again.
+
+        While one meter was waited for, others that share it may have taken what there was in another.
+        """
+        has_got = False
         for meter in meters:
             purse = meter.purse
             if purse is not None:
                 if _is_over(purse, now):
                     await self._open(meter, organization_id=organization_id, now=now)
+                    has_got = self.bank.shares
+                purse = meter.purse
+                assert purse is not None
                 if self.bank.shares and purse.room < size.nanousd:
-                    await self.bank.fill(meter, organization_id=organization_id, now=now, needed=size.nanousd)
+                    has_got |= await self.bank.fill(
+                        meter, organization_id=organization_id, now=now, needed=size.nanousd
+                    )
             elif self.bank.shares:
                 assert meter.window is not None
                 units = size.tokens if meter.limit.kind == _TOKENS else 1
                 if meter.window.room(int(self._monotonic())) < units:
-                    await self.bank.fill(meter, organization_id=organization_id, now=now, needed=units)
+                    has_got |= await self.bank.fill(meter, organization_id=organization_id, now=now, needed=units)
+        return has_got
 
     async def _open(self, meter: Meter, *, organization_id: str, now: float) -> None:
         """Open a budget's period once for all who wait for it."""

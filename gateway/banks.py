@@ -6,9 +6,11 @@ Processes that share budgets lease them from Redis: `gateway.leases`.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Protocol
 
 from django.db import Error as DatabaseError
+from django.db import close_old_connections
 
 from billing import spending
 from gateway import errors, periods
@@ -25,8 +27,15 @@ class Bank(Protocol):
         """Begin the period that `now` (epoch seconds) lies in. Raises `errors.Unavailable`."""
         ...
 
-    async def fill(self, meter: Meter, *, organization_id: str, now: float, needed: int) -> None:
-        """Try to get room for `needed` nano-USD, or calls or tokens. Raises `errors.Unavailable`."""
+    async def fill(self, meter: Meter, *, organization_id: str, now: float, needed: int) -> bool:
+        """Try to get room for `needed` nano-USD, or calls or tokens; return whether there was any.
+
+        Who waited with others may find it taken, and asks again. Raises `errors.Unavailable`.
+        """
+        ...
+
+    async def close(self, meters: Iterable[Meter] = ()) -> None:
+        """Give back what is left."""
         ...
 
 
@@ -47,8 +56,12 @@ class LocalBank:
         spent = await spent_in(self._spend, meter, organization_id, starts_at, ends_at)
         purse.open(starts_at=starts_at, ends_at=ends_at, spent=spent, granted=purse.amount - spent)
 
-    async def fill(self, meter: Meter, *, organization_id: str, now: float, needed: int) -> None:
+    async def fill(self, meter: Meter, *, organization_id: str, now: float, needed: int) -> bool:
         """Nothing more is to be had."""
+        return False
+
+    async def close(self, meters: Iterable[Meter] = ()) -> None:
+        """There is nobody to give anything to."""
 
 
 async def spent_in(spend: Spend | None, meter: Meter, organization_id: str, starts_at: float, ends_at: float) -> int:
@@ -74,6 +87,28 @@ async def spent_in(spend: Spend | None, meter: Meter, organization_id: str, star
             code="limits_unavailable",
             retry_after_s=2,
         ) from None
+
+
+async def posted_in(meter: Meter, organization_id: str, starts_at: float, ends_at: float) -> int:
+    """Return what the ledger alone says was spent; -1 where it does not answer."""
+
+    def read() -> int:
+        close_old_connections()
+        try:
+            return spending.between(
+                organization_id=organization_id,
+                dimension=DIMENSIONS[meter.limit.scope],
+                value=meter.value,
+                starts_at=starts_at,
+                ends_at=ends_at,
+            )
+        finally:
+            close_old_connections()
+
+    try:
+        return await asyncio.to_thread(read)
+    except DatabaseError:
+        return -1
 
 
 AGENT_RUN = spending.AGENT_RUN

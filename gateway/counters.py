@@ -7,6 +7,8 @@ granted (`gateway.leases`), which in a lone process is the whole budget. Which c
 
 from __future__ import annotations
 
+from typing import Any
+
 from gateway.context import LimitSnapshot
 
 _SECONDS = 61  # the running second and the sixty before it: never more than the limit in any sixty seconds
@@ -55,6 +57,10 @@ class Window:
                 return _SECONDS - age
         return _SECONDS - 1
 
+    def all_used(self) -> int:
+        """Return the units that everybody used, as far as is known here."""
+        return self.used
+
     def _forget(self, second: int) -> None:
         if second - self._now >= _SECONDS:
             self._by_second = [0] * _SECONDS
@@ -74,12 +80,13 @@ class Purse:
     as last heard, with all of our own; `unreported` is the part of it that the bank has not heard of.
     """
 
-    __slots__ = ("amount", "ends_at", "held_elsewhere", "reserved", "room", "spent", "starts_at", "unreported")
+    __slots__ = ("amount", "ends_at", "held_elsewhere", "reserved", "room", "spent", "starts_at", "taken", "unreported")
 
     def __init__(self, amount: int) -> None:
         self.amount = amount
         self.starts_at = self.ends_at = 0.0  # epoch seconds; an ended period has to be opened anew
         self.room = self.reserved = self.spent = self.unreported = self.held_elsewhere = 0
+        self.taken = 0  # reserved since the last report to the bank
 
     def open(self, *, starts_at: float, ends_at: float, spent: int, granted: int) -> None:
         """Begin a period of which `spent` is gone and `granted` may be spent here.
@@ -93,6 +100,7 @@ class Purse:
     def reserve(self, nanousd: int) -> None:
         self.room -= nanousd
         self.reserved += nanousd
+        self.taken += nanousd
 
     def settle(self, reserved_nanousd: int, cost_nanousd: int) -> None:
         """Replace a reservation by what the call did cost; a cost above it is spent all the same."""
@@ -105,13 +113,14 @@ class Purse:
 class Meter:
     """One limit for one value of whatever it limits: a purse or a window, and when to tell of it next."""
 
-    __slots__ = ("alert_at_nanousd", "limit", "purse", "used_at", "value", "window")
+    __slots__ = ("alert_at_nanousd", "lease", "limit", "purse", "used_at", "value", "window")
 
     def __init__(self, limit: LimitSnapshot, value: str, *, purse: Purse | None, window: Window | None) -> None:
         self.limit = limit
         self.value = value  # as `billing.spending` counts it; of organizations empty
         self.purse = purse
         self.window = window
+        self.lease: Any = None  # the bank's own
         self.alert_at_nanousd = -1  # the next percentage; -1: not known yet
         self.used_at = 0  # seconds of the monotonic clock
 

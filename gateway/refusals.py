@@ -84,7 +84,7 @@ def over_rate(meter: Meter, *, units: int, now: float, is_openrouter: bool) -> e
     assert window is not None
     what = "tokens" if meter.limit.kind == "tokens" else "requests"
     wait_s = window.seconds_until(units)
-    remaining = max(0, window.limit - window.used)
+    remaining = max(0, window.limit - window.all_used())
     if units > window.limit:
         message = f"This call may use {units} tokens and “{meter.limit.name}” allows {window.limit} a minute."
     else:
@@ -131,13 +131,13 @@ def _tightest(meters: list[Meter]) -> Window:
     assert best is not None
     for meter in meters[1:]:
         window = meter.window
-        if window is not None and window.limit - window.used < best.limit - best.used:
+        if window is not None and window.limit - window.all_used() < best.limit - best.all_used():
             best = window
     return best
 
 
 def _lines(what: bytes, window: Window) -> bytes:
-    remaining = window.limit - window.used
+    remaining = window.limit - window.all_used()
     # The call was counted just now, so the whole minute has to pass until nothing is used.
     return b"x-ratelimit-limit-%b: %d\r\nx-ratelimit-remaining-%b: %d\r\nx-ratelimit-reset-%b: 1m0s\r\n" % (
         what,

@@ -18,6 +18,7 @@ from gateway.catalog import loader
 from gateway.catalog.models import Catalog
 from gateway.catalog.prices import PriceBook
 from gateway.dispatch import Providers
+from gateway.leases import LeasedWindow, RedisBank
 from gateway.limit_alerts import Herald
 from gateway.metrics import Metrics
 from gateway.providers import registry
@@ -81,7 +82,14 @@ class State:
         herald = Herald()
         herald.start()
         spend = Spend(settings.SPOOL_DIR)
-        admission = Admission(book=book, catalog=catalog, router=router, bank=LocalBank(spend), herald=herald)
+        if settings.REDIS_URL:
+            shared = RedisBank(settings.REDIS_URL, spend, allows_without=settings.LIMITS_ALLOW_WITHOUT_REDIS)
+            admission = Admission(
+                book=book, catalog=catalog, router=router, bank=shared, herald=herald, window=LeasedWindow
+            )
+            shared.start(admission.meters)
+        else:
+            admission = Admission(book=book, catalog=catalog, router=router, bank=LocalBank(spend), herald=herald)
         return cls(
             catalog=catalog,
             book=book,

@@ -1,0 +1,486 @@
+"""Budgets and windows that several processes share: each leases a part from Redis and spends it without asking.
+
+A budget's key holds what was `spent`, as far as reported, and what each process holds (`h:`), so that what is left is
+always the amount less both. Processes report, fill up and give back twice a second; a lease of a process that died
+expires. Redis alone is never trusted with what was spent: a key that is gone is made anew from the ledger, and once a
+minute the ledger's sum corrects one that is too low. A window's key holds the units granted by second.
+
+While Redis is away, windows count for their own process, and budgets go on with what is leased; after that calls are
+refused, or let through where the deployment says so (`docs/decisions/`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from redis import asyncio as redis
+from redis.exceptions import RedisError
+
+from gateway import errors, periods
+from gateway.banks import posted_in, spent_in
+from gateway.counters import Meter, Window
+from gateway.spend import Spend
+
+logger = logging.getLogger(__name__)
+
+_INTERVAL_S = 0.5
+_TIMEOUT_S = 0.5
+_PROBE_S = 1.0
+_LEASE_S = 600
+_CORRECT_S = 60.0
+_KEEP_S = 3 * 86_400
+_FADING = 0.5
+_AHEAD = 4  # intervals of the recent use that a process keeps room for
+
+# 1 process, 2 amount, 3 sequence, 4 newly spent, 5 reserved, 6 room, 7 needed, 8 wished, 9 floor (-1: not known),
+# 10 generation as we know it, 11 generation for a new key, 12 milliseconds of a lease, 13 seconds of the key
+_BUDGET = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local mine = ARGV[1]
+local generation = redis.call('HGET', KEYS[1], 'generation')
+local floor = tonumber(ARGV[9])
+if not generation then
+  if floor < 0 then return {'missing'} end
+  generation = ARGV[11]
+  redis.call('HSET', KEYS[1], 'generation', generation, 'spent', '0')
+elseif ARGV[10] ~= '' and ARGV[10] ~= generation then
+  return {'missing'}
+end
+local spent = tonumber(redis.call('HGET', KEYS[1], 'spent'))
+if floor > spent then spent = floor end
+local sequence = tonumber(redis.call('HGET', KEYS[1], 'q:' .. mine) or '0')
+if tonumber(ARGV[3]) > sequence then
+  spent = spent + tonumber(ARGV[4])
+  redis.call('HSET', KEYS[1], 'q:' .. mine, ARGV[3])
+end
+redis.call('HSET', KEYS[1], 'spent', string.format('%.0f', spent))
+local held = 0
+local all = redis.call('HGETALL', KEYS[1])
+for i = 1, #all, 2 do
+  if string.sub(all[i], 1, 2) == 'h:' and all[i] ~= 'h:' .. mine then
+    local expires, amount = string.match(all[i + 1], '^(%d+) (-?%d+)$')
+    if tonumber(expires) < now then
+      redis.call('HDEL', KEYS[1], all[i], 'q:' .. string.sub(all[i], 3))
+    else
+      held = held + tonumber(amount)
+    end
+  end
+end
+local reserved, room = tonumber(ARGV[5]), tonumber(ARGV[6])
+local needed, wished = tonumber(ARGV[7]), tonumber(ARGV[8])
+local left = tonumber(ARGV[2]) - spent - held - reserved - room
+local grant = 0
+if left < 0 then
+  grant = -math.min(math.max(room, 0), -left)
+elseif needed <= room + left then
+  grant = math.min(left, math.max(0, needed - room, math.min(wished - room, math.floor(left / 4))))
+end
+local hold = string.format('%.0f %.0f', now + tonumber(ARGV[12]), reserved + room + grant)
+redis.call('HSET', KEYS[1], 'h:' .. mine, hold)
+redis.call('EXPIRE', KEYS[1], ARGV[13])
+return {'ok', generation, string.format('%.0f', spent), string.format('%.0f', held), string.format('%.0f', grant)}
+"""
+
+# 1 limit, 2 needed, 3 wished, 4 second of the lease that is kept, 5 units of it, then pairs of second and correction
+_WINDOW = """
+local now = tonumber(redis.call('TIME')[1])
+local key = KEYS[1]
+for i = 6, #ARGV, 2 do
+  if tonumber(ARGV[i]) > now - 61 then redis.call('HINCRBY', key, ARGV[i], ARGV[i + 1]) end
+end
+local kept, from = tonumber(ARGV[5]), tonumber(ARGV[4])
+if kept > 0 then
+  if from > now - 61 and tonumber(redis.call('HGET', key, ARGV[4]) or '0') >= kept then
+    redis.call('HINCRBY', key, ARGV[4], -kept)
+  end
+  redis.call('HINCRBY', key, now, kept)
+end
+local used, seconds, units = 0, {}, {}
+local all = redis.call('HGETALL', key)
+for i = 1, #all, 2 do
+  local second, count = tonumber(all[i]), tonumber(all[i + 1])
+  if second <= now - 61 then
+    redis.call('HDEL', key, all[i])
+  else
+    used = used + count
+    units[second] = count
+    table.insert(seconds, second)
+  end
+end
+local limit, needed, wished = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local left = limit - used
+local grant, wait = 0, 0
+if needed <= kept + left then
+  grant = math.max(0, math.min(left, math.max(needed - kept, math.min(wished - kept, math.floor(left / 4)))))
+else
+  table.sort(seconds)
+  local missing = needed - kept - left
+  wait = 60
+  for _, second in ipairs(seconds) do
+    missing = missing - units[second]
+    if missing <= 0 then
+      wait = second + 61 - now
+      break
+    end
+  end
+end
+if grant > 0 then redis.call('HINCRBY', key, now, grant) end
+redis.call('EXPIRE', key, 120)
+return {grant, used + grant, now, wait}
+"""
+
+
+class LeasedWindow(Window):
+    """A window of which this process holds units; while its bank is away it counts for itself.
+
+    Units are spent within about a second of their lease: what is left over is renewed with each report.
+    """
+
+    __slots__ = ("corrections", "elsewhere", "held", "is_alone", "lease_second", "offset", "taken", "wait_s")
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.held = 0
+        self.lease_second = 0  # by the clock of Redis
+        self.offset = 0  # of that clock to ours
+        self.elsewhere = 0
+        self.taken = 0  # since the last report
+        self.wait_s = 1
+        self.is_alone = False
+        self.corrections: dict[int, int] = {}
+
+    def room(self, second: int) -> int:
+        own = super().room(second)
+        return own if self.is_alone else self.held
+
+    def take(self, units: int) -> int:
+        self.taken += units
+        if not self.is_alone:
+            self.held -= units
+        return super().take(units)
+
+    def correct(self, second: int, units: int) -> None:
+        super().correct(second, units)
+        if units and not self.is_alone:
+            there = second + self.offset
+            self.corrections[there] = self.corrections.get(there, 0) + units
+
+    def seconds_until(self, units: int) -> int:
+        return super().seconds_until(units) if self.is_alone else max(1, self.wait_s)
+
+    def all_used(self) -> int:
+        return self.used if self.is_alone else self.used + self.elsewhere
+
+
+class _Lease:
+    """What the bank keeps of one meter. `pending`: how much of `unreported` is under way in report `sequence`."""
+
+    __slots__ = (
+        "absences",
+        "corrected_at",
+        "generation",
+        "key",
+        "lock",
+        "organization_id",
+        "pending",
+        "sequence",
+        "use",
+        "waiting",
+    )
+
+    def __init__(self, organization_id: str, absences: int, now: float) -> None:
+        self.organization_id = organization_id
+        self.key = ""
+        self.generation = ""
+        self.sequence = 0
+        self.pending = 0
+        self.use = 0.0
+        self.waiting = 0
+        self.absences = absences  # of Redis, that this lease has heard of
+        self.corrected_at = now
+        self.lock = asyncio.Lock()
+
+
+class RedisBank:
+    """The bank of processes that share their limits over one Redis."""
+
+    shares = True
+
+    def __init__(
+        self,
+        url: str,
+        spend: Spend | None,
+        *,
+        allows_without: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`allows_without`: whether calls go through when Redis is away and what was leased is spent."""
+        self._redis = redis.Redis.from_url(url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+        self._budget = self._redis.register_script(_BUDGET)
+        self._window = self._redis.register_script(_WINDOW)
+        self._spend = spend
+        self._allows_without = allows_without
+        self._monotonic = monotonic
+        self._process = secrets.token_hex(8)
+        self._away_until = 0.0
+        self._absences = 0
+        self._reports = itertools.count(1)
+        self._reached_at = monotonic()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, meters: Callable[[], Iterable[Meter]]) -> None:
+        """Begin to report and to fill up in the background."""
+        self._task = asyncio.get_running_loop().create_task(self._keep_reporting(meters))
+
+    async def close(self, meters: Iterable[Meter] = ()) -> None:
+        """Report the last, give back what is left, and let go of the connections."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for meter in meters:
+            with contextlib.suppress(RedisError, OSError, errors.Unavailable):
+                await self._report(meter, is_last=True)
+        with contextlib.suppress(RedisError, OSError):
+            await self._redis.aclose()
+
+    async def open(self, meter: Meter, *, organization_id: str, now: float) -> None:
+        """See `banks.Bank`."""
+        purse, limit = meter.purse, meter.limit
+        assert purse is not None
+        starts_at, ends_at = periods.containing(now, limit.period, limit.time_zone)
+        lease = meter.lease = _Lease(organization_id, self._absences, self._monotonic())
+        lease.key = f"kairosroute:budget:{{{organization_id}}}:{limit.limit_id}:{meter.value}:{int(starts_at)}"
+        if self._is_away():
+            await self._open_alone(meter, lease, starts_at, ends_at)
+            return
+        purse.open(starts_at=starts_at, ends_at=ends_at, spent=0, granted=0)
+        try:
+            await self._exchange(meter, lease, needed=0, wished=0)
+        except (RedisError, OSError) as error:
+            self._note_absence(error)
+            purse.ends_at = 0.0
+            await self._open_alone(meter, lease, starts_at, ends_at)
+
+    async def fill(self, meter: Meter, *, organization_id: str, now: float, needed: int) -> bool:
+        """See `banks.Bank`."""
+        if meter.lease is None:
+            meter.lease = _Lease(organization_id, self._absences, self._monotonic())
+            meter.lease.key = f"kairosroute:window:{{{organization_id}}}:{meter.limit.limit_id}:{meter.value}"
+        lease: _Lease = meter.lease
+        lease.waiting += 1
+        try:
+            async with lease.lock:
+                if self._room(meter) >= needed:
+                    return True
+                if self._is_away():
+                    return self._go_alone(meter, needed)
+                wished = 2 * needed * lease.waiting + round(lease.use * _AHEAD)
+                try:
+                    return await self._get(meter, lease, needed=needed, wished=wished)
+                except (RedisError, OSError) as error:
+                    self._note_absence(error)
+                    return self._go_alone(meter, needed)
+        finally:
+            lease.waiting -= 1
+
+    async def _get(self, meter: Meter, lease: _Lease, *, needed: int, wished: int) -> bool:
+        if meter.purse is not None:
+            await self._exchange(meter, lease, needed=needed, wished=wished)
+        else:
+            await self._renew(meter, lease, needed=needed, wished=wished)
+        return self._room(meter) >= needed
+
+    def _room(self, meter: Meter) -> int:
+        if meter.purse is not None:
+            return meter.purse.room
+        assert meter.window is not None
+        return meter.window.room(int(self._monotonic()))
+
+    # -- without Redis
+
+    def _is_away(self) -> bool:
+        return self._monotonic() < self._away_until
+
+    def _note_absence(self, error: Exception) -> None:
+        if self._away_until == 0.0:
+            self._absences += 1
+            logger.warning("Redis does not answer (%s): limits count by process.", type(error).__name__)
+        self._away_until = self._monotonic() + _PROBE_S
+
+    def _note_presence(self) -> None:
+        if self._away_until:
+            logger.warning("Redis answers again: limits are shared again.")
+        self._away_until = 0.0
+        self._reached_at = self._monotonic()
+
+    def _go_alone(self, meter: Meter, needed: int) -> bool:
+        """Go on without Redis: windows count for themselves, budgets as the deployment says."""
+        window, purse = meter.window, meter.purse
+        if isinstance(window, LeasedWindow):
+            window.is_alone = True
+            return window.room(int(self._monotonic())) >= needed
+        assert purse is not None
+        if not self._allows_without:
+            raise _unavailable(meter)
+        purse.room = needed
+        return True
+
+    async def _open_alone(self, meter: Meter, lease: _Lease, starts_at: float, ends_at: float) -> None:
+        if not self._allows_without:
+            raise _unavailable(meter)
+        purse = meter.purse
+        assert purse is not None
+        spent = await spent_in(self._spend, meter, lease.organization_id, starts_at, ends_at)
+        purse.open(starts_at=starts_at, ends_at=ends_at, spent=spent, granted=max(0, purse.amount - spent))
+
+    # -- with Redis
+
+    async def _exchange(self, meter: Meter, lease: _Lease, *, needed: int, wished: int, floor: int = -1) -> None:
+        """Report what was spent and set our hold; a key that Redis has lost is made anew from the ledger."""
+        purse = meter.purse
+        assert purse is not None
+        for _ in range(3):
+            if lease.absences != self._absences:
+                floor = await self._start_over(meter, lease)
+            if not lease.pending and purse.unreported:
+                lease.sequence = next(self._reports)
+                lease.pending = purse.unreported
+            starts_at = purse.starts_at
+            answer: list[Any] = await self._budget(
+                keys=[lease.key],
+                args=[
+                    self._process,
+                    purse.amount,
+                    lease.sequence,
+                    lease.pending,
+                    purse.reserved,
+                    purse.room,
+                    needed,
+                    wished,
+                    floor,
+                    lease.generation,
+                    secrets.token_hex(4),
+                    _LEASE_S * 1000,
+                    _KEEP_S,
+                ],
+            )
+            self._note_presence()
+            if purse.starts_at != starts_at:
+                return
+            if answer[0] != b"missing":
+                lease.generation = answer[1].decode()
+                purse.unreported -= lease.pending
+                lease.pending = 0
+                purse.spent = int(answer[2]) + purse.unreported
+                purse.held_elsewhere = int(answer[3])
+                purse.room += int(answer[4])
+                return
+            floor = await self._start_over(meter, lease)
+
+    async def _start_over(self, meter: Meter, lease: _Lease) -> int:
+        """Forget what was reported and return what ledger and spool know, which is all of that and what was not."""
+        purse = meter.purse
+        assert purse is not None
+        floor = await spent_in(self._spend, meter, lease.organization_id, purse.starts_at, purse.ends_at)
+        lease.generation, lease.pending, purse.unreported = "", 0, 0
+        lease.absences = self._absences
+        return floor
+
+    async def _renew(self, meter: Meter, lease: _Lease, *, needed: int, wished: int) -> None:
+        window = meter.window
+        assert isinstance(window, LeasedWindow)
+        corrections, window.corrections = window.corrections, {}
+        kept = 0 if window.is_alone else max(0, window.held)
+        pairs = [part for pair in corrections.items() for part in pair]
+        try:
+            granted, used, second, wait_s = await self._window(
+                keys=[lease.key],
+                args=[window.limit, needed, wished, window.lease_second, kept, *pairs],
+            )
+        except (RedisError, OSError):
+            for at, units in corrections.items():
+                window.corrections[at] = window.corrections.get(at, 0) + units
+            raise
+        self._note_presence()
+        if window.is_alone:
+            window.is_alone, window.held = False, 0
+        window.held += granted
+        window.lease_second = second
+        window.offset = second - int(self._monotonic())
+        window.wait_s = wait_s
+        window.elsewhere = max(0, used - window.held - window.used)
+
+    async def _keep_reporting(self, meters: Callable[[], Iterable[Meter]]) -> None:
+        while True:
+            await asyncio.sleep(_INTERVAL_S)
+            for meter in list(meters()):
+                try:
+                    await self._report(meter)
+                except (RedisError, OSError) as error:
+                    self._note_absence(error)
+                    self._let_leases_end(meters())
+                    break
+                except errors.Unavailable:
+                    logger.warning("The ledger does not answer: a budget that Redis lost waits for it.")
+                except Exception:
+                    logger.exception("Limits could not be reported.")
+
+    async def _report(self, meter: Meter, *, is_last: bool = False) -> None:
+        """Tell Redis what was used since, take what is likely to be used next, and give back the rest."""
+        lease: _Lease | None = meter.lease
+        if lease is None:
+            return
+        async with lease.lock:
+            taken = self._taken(meter)
+            lease.use = 0.0 if is_last else max(taken, lease.use * _FADING)
+            wished = round(lease.use * _AHEAD) if lease.use >= 1 else 0
+            purse, window = meter.purse, meter.window
+            if purse is not None:
+                if not (purse.unreported or lease.pending or purse.room or purse.reserved or wished):
+                    return
+                purse.room = min(purse.room, max(wished, 0))
+                floor = -1
+                if self._monotonic() - lease.corrected_at >= _CORRECT_S and not is_last:
+                    lease.corrected_at = self._monotonic()
+                    # The ledger alone: what stands in spools may not be reported yet, and would count twice.
+                    floor = await posted_in(meter, lease.organization_id, purse.starts_at, purse.ends_at)
+                await self._exchange(meter, lease, needed=0, wished=wished, floor=floor)
+            elif isinstance(window, LeasedWindow):
+                if not (window.held or window.corrections or wished or window.is_alone):
+                    return
+                window.room(int(self._monotonic()))
+                unused = window.held - wished
+                if unused > 0 and not window.is_alone:
+                    window.held -= unused
+                    at = window.lease_second
+                    window.corrections[at] = window.corrections.get(at, 0) - unused
+                await self._renew(meter, lease, needed=0, wished=wished)
+
+    def _taken(self, meter: Meter) -> int:
+        counter: Any = meter.purse if meter.purse is not None else meter.window
+        taken, counter.taken = counter.taken, 0
+        return int(taken)
+
+    def _let_leases_end(self, meters: Iterable[Meter]) -> None:
+        """Stop spending what Redis will soon give to others: it was not reached for nearly as long as a lease lasts."""
+        if self._monotonic() - self._reached_at < _LEASE_S * 0.9:
+            return
+        for meter in meters:
+            if meter.purse is not None:
+                meter.purse.room = min(meter.purse.room, 0)
+
+
+def _unavailable(meter: Meter) -> errors.Unavailable:
+    return errors.Unavailable(
+        f"What is left of the budget “{meter.limit.name}” is not known while Redis is away. Try again in a moment.",
+        code="limits_unavailable",
+        retry_after_s=2,
+    )
