@@ -4,11 +4,38 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from gateway.views import experiments, guardrails, routing
+from gateway.views import experiments, guardrails, provider_keys, routing
 
 urlpatterns: list[URLPattern] = [
     path("o/<slug:slug>/guardrails/", guardrails.guardrails, name="guardrails"),
     path("o/<slug:slug>/guardrails/<str:workspace_id>/", guardrails.save, name="guardrails_save"),
+    path("o/<slug:slug>/provider-keys/", provider_keys.provider_keys, name="provider_keys"),
+    path("o/<slug:slug>/provider-keys/new/", provider_keys.provider_key_create, name="provider_key_create"),
+    path(
+        "o/<slug:slug>/provider-keys/<str:credential_id>/change/",
+        provider_keys.provider_key_change,
+        name="provider_key_change",
+    ),
+    path(
+        "o/<slug:slug>/provider-keys/<str:credential_id>/replace/",
+        provider_keys.provider_key_replace,
+        name="provider_key_replace",
+    ),
+    path(
+        "o/<slug:slug>/provider-keys/<str:credential_id>/test/",
+        provider_keys.provider_key_test,
+        name="provider_key_test",
+    ),
+    path(
+        "o/<slug:slug>/provider-keys/<str:credential_id>/switch/",
+        provider_keys.provider_key_switch,
+        name="provider_key_switch",
+    ),
+    path(
+        "o/<slug:slug>/provider-keys/<str:credential_id>/delete/",
+        provider_keys.provider_key_delete,
+        name="provider_key_delete",
+    ),
     path("o/<slug:slug>/routing/", routing.routing, name="routing"),
     path("o/<slug:slug>/routing/experiments/new/", experiments.new, name="experiment_new"),
     path("o/<slug:slug>/routing/<str:workspace_id>/", routing.save, name="routing_save"),

@@ -40,6 +40,7 @@ _PAGES: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         "Organization",
         (
             ("Keys", "keys", "key-round", roles.MANAGE_KEYS),
+            ("Provider keys", "provider_keys", "lock", roles.MANAGE_PROVIDER_KEYS),
             ("Members", "members", "users", roles.VIEW_COSTS),
             ("Integrations", "integrations", "activity", roles.MANAGE_INTEGRATIONS),
             ("Settings", "settings", "settings", roles.MANAGE_ORGANIZATION),
@@ -62,6 +63,10 @@ _PARENTS = {
     "member_invite": "members",
     "member_remove": "members",
     "organization_leave": "members",
+    "provider_key_change": "provider_keys",
+    "provider_key_create": "provider_keys",
+    "provider_key_replace": "provider_keys",
+    "provider_key_switch": "provider_keys",
     "organization_rename": "settings",
     "webhook_add": "integrations",
     "webhook_change": "integrations",

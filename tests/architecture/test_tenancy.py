@@ -12,17 +12,30 @@ from django.urls import get_resolver
 from django.utils import timezone
 
 from accounts import audit, invitations, webhooks
-from accounts.models import Organization, WebhookDelivery, WebhookEndpoint
+from accounts.models import Organization, ProviderCredential, WebhookDelivery, WebhookEndpoint
 from analytics.models import Collector, Experiment, RouteChange
 from gateway.models import RoutingPolicy
 from tests.architecture import leaky_urls, tenancy
 from tests.architecture.tenancy import Example
 from tests.factories import request_logs
-from tests.factories.accounts import make_api_key, make_membership, make_organization, make_user
+from tests.factories.accounts import (
+    make_api_key,
+    make_membership,
+    make_organization,
+    make_provider_credential,
+    make_user,
+)
 
 
 def _api_key(organization: Organization) -> str:
     return make_api_key(organization).api_key.pk
+
+
+def _provider_credential(organization: Organization) -> str:
+    credential = make_provider_credential(organization)
+    # Without its secret a test of the connection asks nobody.
+    ProviderCredential.objects.filter(pk=credential.pk).update(envelope=b"")
+    return credential.pk
 
 
 def _membership(organization: Organization) -> int:
@@ -129,6 +142,13 @@ EXAMPLES: dict[str, Example] = {
     "organization_remove": Example(),
     "organization_rename": Example(),
     "overview": Example(),
+    "provider_key_change": Example({"credential_id": _provider_credential}),
+    "provider_key_create": Example(),
+    "provider_key_delete": Example({"credential_id": _provider_credential}),
+    "provider_key_replace": Example({"credential_id": _provider_credential}),
+    "provider_key_switch": Example({"credential_id": _provider_credential}),
+    "provider_key_test": Example({"credential_id": _provider_credential}),
+    "provider_keys": Example(),
     "quality": Example(),
     "quality_change": Example({"change_id": _route_change}),
     "quality_change_csv": Example({"change_id": _route_change}),
