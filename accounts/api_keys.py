@@ -125,6 +125,36 @@ def revoke(*, api_key: ApiKey, actor: audit.Actor, now: dt.datetime) -> None:
         _tell(current, webhooks.API_KEY_REVOKED, actor=actor, now=now)
 
 
+def change(
+    *,
+    api_key: ApiKey,
+    actor: audit.Actor,
+    now: dt.datetime,
+    name: str | None = None,
+    is_disabled: bool | None = None,
+) -> ApiKey:
+    """Rename a key, disable it for a while or enable it again; None leaves a thing as it is.
+
+    Raises:
+        InvalidKey: no name, or the key was revoked: that cannot be undone.
+    """
+    name = None if name is None else _clean_name(name)
+    with transaction.atomic():
+        current = ApiKey.objects.select_for_update().select_related("workspace").get(pk=api_key.pk)
+        if current.revoked_at is not None:
+            raise InvalidKey("The key was revoked, which cannot be undone. Create a new key instead.")
+        before = _facts(current)
+        if name is not None:
+            current.name = name
+        if is_disabled is not None and is_disabled != (current.disabled_at is not None):
+            current.disabled_at = now if is_disabled else None
+        after = _facts(current)
+        if after != before:
+            current.save(update_fields=["name", "disabled_at", "changed_at"])
+            _record(current, "api_key.change", actor=actor, now=now, before=before, after=after)
+    return current
+
+
 def touch_last_used(used: Mapping[str, dt.datetime]) -> None:
     """Note the last use of many keys, id → time, to the minute. Late news never turns a newer time back.
 
@@ -211,6 +241,7 @@ def _facts(api_key: ApiKey) -> dict[str, Any]:
         "workspace": api_key.workspace.slug,
         "scopes": api_key.scopes,
         "expires_at": api_key.expires_at.isoformat() if api_key.expires_at else None,
+        "disabled_at": api_key.disabled_at.isoformat() if api_key.disabled_at else None,
     }
 
 

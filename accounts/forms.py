@@ -99,7 +99,7 @@ class KeyForm(forms.Form):
         required=False,
         choices=tuple((scope, key_scopes.DESCRIPTIONS[scope]) for scope in key_scopes.SCOPES),
         widget=forms.CheckboxSelectMultiple,
-        help_text="None ticked: the key may do all of these.",
+        help_text="None ticked: the key may do all of these but manage keys.",
     )
     expires_on = forms.DateField(
         label="Last day",

@@ -8,14 +8,18 @@ CHAT = "chat"
 MODELS = "models"
 RECEIPTS = "receipts"
 FEEDBACK = "feedback"
+KEYS = "keys"
 
-SCOPES = (CHAT, MODELS, RECEIPTS, FEEDBACK)
+SCOPES = (CHAT, MODELS, RECEIPTS, FEEDBACK, KEYS)
+# Never meant by "every scope": a key that makes keys is made on purpose.
+EXPLICIT = frozenset({KEYS})
 
 DESCRIPTIONS = {
     CHAT: "Call models",
     MODELS: "List models and prices",
     RECEIPTS: "Read receipts",
     FEEDBACK: "Send feedback on answers",
+    KEYS: "Make, change and revoke keys of its workspace",
 }
 
 
@@ -24,7 +28,7 @@ class UnknownScope(ValueError):
 
 
 def normalize(scopes: Iterable[str]) -> list[str]:
-    """Return `scopes` without repeats in the order of `SCOPES`; an empty list means every scope.
+    """Return `scopes` without repeats in the order of `SCOPES`; an empty list means all but those of `EXPLICIT`.
 
     Raises:
         UnknownScope: one of them is not in `SCOPES`.
@@ -37,6 +41,6 @@ def normalize(scopes: Iterable[str]) -> list[str]:
 
 
 def allows(scopes: Iterable[str], scope: str) -> bool:
-    """Return whether a key limited to `scopes` may be used for `scope`; no scopes means every scope."""
+    """Return whether a key limited to `scopes` may be used for `scope`; no scopes means all but those of `EXPLICIT`."""
     granted = frozenset(scopes)
-    return not granted or scope in granted
+    return scope in granted or (not granted and scope not in EXPLICIT)

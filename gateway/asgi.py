@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,17 @@ from gateway.dialects.anthropic import ANTHROPIC
 from gateway.dialects.completions import COMPLETIONS, OPENROUTER_COMPLETIONS
 from gateway.dialects.openai import OPENAI, OPENROUTER
 from gateway.dialects.protocol import Dialect
-from gateway.endpoints import chat_completions, completions, feedback, messages, models, receipts
+from gateway.endpoints import (
+    chat_completions,
+    completions,
+    credit_balance,
+    feedback,
+    generation,
+    keys,
+    messages,
+    models,
+    receipts,
+)
 from gateway.http import Request, send_error
 from gateway.state import State
 
@@ -23,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[State, Request, Dialect], Awaitable[None]]
 
+# path: the methods that it takes, and who answers
 _ROUTES: dict[str, tuple[str, Handler]] = {
     "/chat/completions": ("POST", chat_completions.handle),
     "/completions": ("POST", completions.handle),
@@ -30,9 +42,13 @@ _ROUTES: dict[str, tuple[str, Handler]] = {
     "/messages/count_tokens": ("POST", messages.count_tokens),
     "/models": ("GET", models.list_models),
     "/feedback": ("POST", feedback.handle),
+    "/generation": ("GET", generation.handle),
+    "/credits": ("GET", credit_balance.handle),
+    "/keys": ("GET POST", keys.handle_all),
 }
 _PREFIXES: tuple[tuple[str, str, Handler], ...] = (
     ("/receipts/", "GET", receipts.handle),
+    ("/keys/", "GET PATCH DELETE", keys.handle_one),
     ("/models/", "GET", models.get_model),
 )
 # Below /v1 and below /api/v1.
@@ -83,8 +99,8 @@ class Application:
         if route is None:
             route = _by_prefix(path)
         method, handler = route
-        if scope["method"] != method:
-            raise errors.MethodNotAllowed(f"{path} takes {method} requests.")
+        if scope["method"] not in method.split():
+            raise errors.MethodNotAllowed(f"{path} takes {' and '.join(method.split())} requests.")
         return handler
 
 
@@ -107,9 +123,17 @@ def _by_prefix(path: str) -> tuple[str, Handler]:
     for prefix, method, handler in _PREFIXES:
         if bare.startswith(prefix):
             return method, handler
-    raise errors.NotFound(
-        f"There is nothing at {path}. Chat completions are at /v1/chat/completions.", code="unknown_path"
-    )
+    raise errors.NotFound(f"There is nothing at {path[:200]}. {_nearest(path, bare)}", code="unknown_path")
+
+
+def _nearest(path: str, bare: str) -> str:
+    """Return which real path is meant, in a sentence: base URLs are written in many ways, and mostly nearly right."""
+    root = "/api/v1" if path.startswith("/api/") else "/v1"
+    # What clients put before a path when the base URL ends with too much, or too little.
+    tail = "/" + bare.strip("/").rpartition("v1/")[2]
+    known = [*_ROUTES, *(prefix + "{id}" for prefix, _, _ in _PREFIXES)]
+    found = difflib.get_close_matches(tail, known, n=1, cutoff=0.5)
+    return f"Did you mean {root}{found[0]}?" if found else "Chat completions are at /v1/chat/completions."
 
 
 application = Application()

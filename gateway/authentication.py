@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from accounts import key_scopes
 from gateway import errors
 from gateway.context import KeySnapshot
 from gateway.snapshot import Snapshot
@@ -62,7 +63,7 @@ def require_usable(key: KeySnapshot | None, *, scope: str, now: float) -> KeySna
         raise errors.AuthenticationFailed(
             "This API key has expired. Create a new one under Keys.", code="api_key_expired"
         )
-    if key.scopes and scope not in key.scopes:
+    if scope not in key.scopes and (key.scopes or scope in key_scopes.EXPLICIT):
         raise errors.PermissionDenied(
             f"This API key has no `{scope}` scope. Create one that has it under Keys.",
             code="missing_scope",

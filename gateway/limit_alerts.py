@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from django.db import Error as DatabaseError
 from django.db import IntegrityError, close_old_connections
 
+from accounts import webhooks
 from gateway.models import LimitAlert
 
 logger = logging.getLogger(__name__)
@@ -42,11 +43,30 @@ class Crossing:
 Listener = Callable[[LimitAlert], None]
 
 
+def tell_webhooks(alert: LimitAlert) -> None:
+    """Emit the alert to the organization's webhooks."""
+    webhooks.emit(
+        organization_id=alert.organization_id,
+        event_type=webhooks.BUDGET_ALERT,
+        data={
+            "limit_id": alert.limit_id,
+            "limit": alert.limit.name,
+            "subject": alert.subject or None,
+            "percent": alert.percent,
+            "period_starts_at": alert.period_starts_at.isoformat(),
+            "spent_usd": alert.spent_nanousd / 1e9,
+            "budget_usd": alert.amount_nanousd / 1e9,
+        },
+        now=alert.crossed_at,
+        once=f"{alert.limit_id}|{alert.subject}|{alert.percent}|{alert.period_starts_at.isoformat()}",
+    )
+
+
 class Herald:
     """A queue and the thread behind it."""
 
     def __init__(self) -> None:
-        self.listeners: list[Listener] = []
+        self.listeners: list[Listener] = [tell_webhooks]
         self._queue: queue.SimpleQueue[Crossing | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()

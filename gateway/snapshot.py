@@ -142,8 +142,10 @@ class Snapshot:
             part = known[start : start + 500]
             rows = ApiKey.objects.filter(sha256__in=[digest.hex() for digest in part])
             ends = {
-                bytes.fromhex(sha256): (_seconds(revoked_at), _seconds(expires_at))
-                for sha256, revoked_at, expires_at in rows.values_list("sha256", "revoked_at", "expires_at")
+                bytes.fromhex(sha256): (_seconds(revoked_at or disabled_at), _seconds(expires_at))
+                for sha256, revoked_at, disabled_at, expires_at in rows.values_list(
+                    "sha256", "revoked_at", "disabled_at", "expires_at"
+                )
             }
             missed = []
             for digest in part:
@@ -212,7 +214,7 @@ def read(keys: QuerySet[ApiKey]) -> Iterable[tuple[bytes, KeySnapshot]]:
                 is_test=row.mode == ApiKey.Mode.TEST,
                 scopes=frozenset(row.scopes),
                 expires_at=_seconds(row.expires_at),
-                revoked_at=_seconds(row.revoked_at),
+                revoked_at=_seconds(row.revoked_at or row.disabled_at),
                 stores_content=workspace.stores_content,
                 content_cap_bytes=workspace.content_cap_bytes,
                 content_retention_days=workspace.content_retention_days,

@@ -18,7 +18,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
 
     def usable(self, now: dt.datetime) -> ApiKeyQuerySet:
         """Return the keys that the data plane accepts at `now`."""
-        return self.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None)
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=now), revoked_at=None, disabled_at=None)
 
 
 class ApiKey(models.Model):
@@ -46,6 +46,7 @@ class ApiKey(models.Model):
     )
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+    disabled_at = models.DateTimeField(null=True, blank=True)  # refused like a revoked key, until it is enabled again
     last_used_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     changed_at = models.DateTimeField(auto_now=True, db_index=True)
@@ -72,9 +73,11 @@ class ApiKey(models.Model):
         return self.quality_floor is not None or self.max_cost_per_request_nanousd is not None
 
     def state(self, now: dt.datetime) -> str:
-        """Return `revoked`, `expired`, `replaced` (it works until it expires) or `active`."""
+        """Return `revoked`, `disabled`, `expired`, `replaced` (it works until it expires) or `active`."""
         if self.revoked_at is not None:
             return "revoked"
+        if self.disabled_at is not None:
+            return "disabled"
         if self.expires_at is not None and self.expires_at <= now:
             return "expired"
         return "replaced" if self.replaced_by_id else "active"

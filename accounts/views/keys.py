@@ -16,7 +16,7 @@ from accounts import access, api_keys, key_scopes, roles
 from accounts.forms import KeyForm, RotationForm
 from accounts.models import ApiKey, Organization
 
-_ORDER = {"active": 0, "replaced": 1, "expired": 2, "revoked": 3}
+_ORDER = {"active": 0, "replaced": 1, "disabled": 2, "expired": 3, "revoked": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class KeyRow:
 
     @property
     def is_usable(self) -> bool:
-        return self.state in {"active", "replaced"}
+        return self.state in {"active", "replaced", "disabled"}
 
 
 @require_GET

@@ -16,8 +16,10 @@ def test_an_unknown_scope_is_refused_with_the_known_ones() -> None:
         key_scopes.normalize(["chat", "admin"])
 
 
-def test_no_scopes_allow_everything() -> None:
-    assert all(key_scopes.allows([], scope) for scope in key_scopes.SCOPES)
+def test_no_scopes_allow_everything_but_what_must_be_said() -> None:
+    allowed = {scope for scope in key_scopes.SCOPES if key_scopes.allows([], scope)}
+    assert allowed == {"chat", "models", "receipts", "feedback"}
+    assert key_scopes.allows(["keys"], "keys")
 
 
 def test_a_limited_key_allows_nothing_else() -> None:
