@@ -100,8 +100,11 @@ MAX_REQUEST_BYTES = env.integer("KAIROS_MAX_REQUEST_BYTES", 32 * 1024 * 1024)
 PROVIDER_SETTINGS = env.with_prefix("KAIROS_PROVIDER_")
 UPSTREAM_CONNECT_TIMEOUT_S = env.integer("KAIROS_UPSTREAM_CONNECT_TIMEOUT_S", 5)
 UPSTREAM_FIRST_BYTE_TIMEOUT_S = env.integer("KAIROS_UPSTREAM_FIRST_BYTE_TIMEOUT_S", 120)
+UPSTREAM_FIRST_TOKEN_TIMEOUT_S = env.integer("KAIROS_UPSTREAM_FIRST_TOKEN_TIMEOUT_S", 120)
 UPSTREAM_IDLE_TIMEOUT_S = env.integer("KAIROS_UPSTREAM_IDLE_TIMEOUT_S", 60)
 UPSTREAM_TOTAL_TIMEOUT_S = env.integer("KAIROS_UPSTREAM_TOTAL_TIMEOUT_S", 600)
+# Attempts at providers that one call may make in all, retries and fallbacks together.
+MAX_ATTEMPTS = max(1, env.integer("KAIROS_MAX_ATTEMPTS", 4))
 # Percent of the simulator's natural waits between tokens; 0 answers at once.
 SIMULATION_SCALE = env.integer("KAIROS_SIMULATION_PACE_PERCENT", 100) / 100
 MASTER_KEYS = env.text("KAIROS_MASTER_KEYS", "")

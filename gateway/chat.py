@@ -18,6 +18,7 @@ from gateway.catalog.prices import Rates
 from gateway.context import KeySnapshot
 from gateway.dialects.protocol import Dialect, Facts
 from gateway.draft import Draft
+from gateway.health.sessions import Seat
 from gateway.listener import Listener
 from gateway.preferences import NO_PREFERENCES
 from gateway.providers import shape
@@ -64,7 +65,7 @@ def decide(state: State, draft: Draft) -> None:
     elif decision.turns_reasoning_on:
         draft.call = call.with_reasoning()
     draft.decision = decision
-    draft.endpoint = decision.endpoints[0]
+    dispatch.chart(state.providers, draft)
 
 
 def note_intent(state: State, draft: Draft) -> None:
@@ -94,6 +95,7 @@ def answer(state: State, draft: Draft, completion: Completion, *, started: float
     if draft.keeps_content:
         draft.response = message
     settle(state, draft, completion.usage)
+    dispatch.note_end(state.providers, draft, None, seconds=draft.attempts[-1]["latency_ms"] / 1000)
     x_kairosroute = answer_object(draft)
     # What is passed through has its usage already.
     usage = {} if draft.dialect.is_passed_through else usage_object(draft)
@@ -156,7 +158,7 @@ class Broadcast:
     `feed` and `end` return what goes to the client; `end` settles and records first. After `end` nothing follows.
     """
 
-    __slots__ = ("_draft", "_endpoint", "_kept", "_listener", "_started", "_state", "_writer", "reader")
+    __slots__ = ("_began", "_draft", "_endpoint", "_kept", "_listener", "_started", "_state", "_writer", "reader")
 
     def __init__(self, state: State, draft: Draft, endpoint: Endpoint, reader: StreamReader, *, started: float) -> None:
         call = draft.call
@@ -172,7 +174,8 @@ class Broadcast:
         )
         is_kept = draft.keeps_content or draft.response_cache == MISS
         self._kept: list[bytes] | None = [] if is_kept else None
-        draft.first_token_us = round((time.perf_counter() - started) * 1e6)
+        self._began = time.perf_counter()
+        draft.first_token_us = round((self._began - started) * 1e6)
         state.metrics.streams += 1
         state.metrics.open_streams += 1
 
@@ -227,6 +230,7 @@ class Broadcast:
         if self._kept is not None and draft.keeps_content:
             draft.response = assembly.message(self.events())
         settle(state, draft, reader.usage)
+        dispatch.note_end(state.providers, draft, error, seconds=time.perf_counter() - self._began)
         record(state, draft, self._started)
         return b"" if is_client_gone else rest + self._last_words()
 
@@ -269,11 +273,23 @@ def settle(state: State, draft: Draft, usage: Usage | None) -> None:
         draft.settlement = _UNKNOWN_COST
         return
     draft.usage = usage
+    if draft.seat is not None and not draft.seat.is_at(endpoint):
+        draft.switched = _switch(state, draft, draft.seat)
     row = state.book.row(endpoint.model, draft.started_us / 1e6, draft.service_tier)
     draft.settlement = settlement.settle(usage, row, draft.key_source)
     if row is not None:
         draft.prices = unit_prices(row.rates_for(usage.input_tokens))
     _compare(state, draft, usage)
+
+
+def _switch(state: State, draft: Draft, seat: Seat) -> dict[str, Any]:
+    """Return which endpoint a conversation left, and what the cache that it held of it was worth, in nano-USD."""
+    row = state.book.row(seat.model, draft.started_us / 1e6)
+    left: dict[str, Any] = {"from": f"{seat.provider}:{seat.model}"}
+    if row is not None:
+        saved = row.rates.input - row.rates.cached_read
+        left["cost_nanousd"] = seat.cached_tokens * saved // 1_000_000
+    return left
 
 
 def _compare(state: State, draft: Draft, usage: Usage) -> None:

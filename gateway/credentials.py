@@ -24,11 +24,9 @@ from gateway import simulation
 from gateway.catalog.models import Model
 from gateway.context import ChatCall, Credentials, CredentialSnapshot, KeySnapshot, RequestKey
 from gateway.providers import quirks, registry
-from gateway.providers.protocol import Endpoint
+from gateway.providers.protocol import REQUEST, Endpoint
 from gateway.providers.registry import Provider, ProviderMisconfigured, Registry
 from gateway.upstream import GUARDED
-
-REQUEST = "request"  # the credential's id of a key that came with the call
 
 # How providers' keys begin, where that names one provider. Many begin with `sk-`: that says nothing.
 _FORMS = (

@@ -6,7 +6,7 @@ Writing the record is `gateway.recording`; here is only what it says.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from analytics import request_log
 from analytics.request_log import INTERRUPTED, MANAGED, SETTLED, SIMULATED, UNPRICED, RequestLog
@@ -15,11 +15,15 @@ from gateway.context import NOBODY, ChatCall, KeySnapshot
 from gateway.counters import Hold
 from gateway.dialects.openai import OPENAI
 from gateway.dialects.protocol import Dialect
+from gateway.fallback import NO_COURSE, Course
 from gateway.preferences import NO_TRACE
 from gateway.providers.protocol import Endpoint, Usage
 from gateway.routing.decision import Decision
 from gateway.settlement import UNUSED_CALL, Settlement
 from gateway.signals import NO_SIGNALS, Signals
+
+if TYPE_CHECKING:
+    from gateway.health.sessions import Seat
 
 _NO_USAGE = Usage(is_reported=False)
 
@@ -34,6 +38,7 @@ class Draft:
         "body",
         "cache_note",
         "call",
+        "course",
         "decision",
         "dialect",
         "downgrade",
@@ -55,10 +60,13 @@ class Draft:
         "request_id",
         "response",
         "response_cache",
+        "seat",
         "service_tier",
+        "session_key",
         "settlement",
         "signals",
         "started_us",
+        "switched",
         "upstream_us",
         "usage",
     )
@@ -72,6 +80,10 @@ class Draft:
         self.call: ChatCall | None = None
         self.decision: Decision | None = None
         self.endpoint: Endpoint | None = None
+        self.course: Course = NO_COURSE
+        self.session_key: bytes | None = None
+        self.seat: Seat | None = None  # where the conversation was served last
+        self.switched: dict[str, Any] | None = None
         self.attempts: list[dict[str, Any]] = []
         self.dropped_params: tuple[str, ...] = ()
         self.error: errors.GatewayError | None = None
@@ -134,7 +146,7 @@ class Draft:
         assert call is not None
         assert decision is not None
         key, who = self.key, call.attribution
-        endpoint = decision.endpoints[0]
+        endpoint = self.endpoint or decision.endpoints[0]
         return RequestLog(
             request_id=self.request_id,
             organization_id=key.organization_id,
@@ -265,6 +277,8 @@ class Draft:
             not_applied=() if self.call is None else self.call.not_applied,
             cache=self.cache_note,
             downgrade=self.downgrade,
+            skipped=self.course.skipped,
+            switched=self.switched,
         )
 
     def intent_line(self) -> bytes:
@@ -272,7 +286,7 @@ class Draft:
         call, decision = self.call, self.decision
         assert call is not None
         assert decision is not None
-        endpoint = decision.endpoints[0]
+        endpoint = self.endpoint or decision.endpoints[0]
         self.identity_endpoint = endpoint
         self.identity = fragments.identity(
             self.key,

@@ -195,6 +195,7 @@ class UpstreamFailed(GatewayError):
     status = 502
     default_code = "upstream_error"
     error_type = "provider_unavailable"
+    has_status = False  # whether the provider answered at all, if only to refuse
 
 
 class UpstreamRejected(UpstreamFailed):

@@ -147,7 +147,7 @@ class LaneCall:
             self,
             self._request,
             collects=not self._draft.call.is_stream,  # type: ignore[union-attr]
-            timeouts=self._state.providers.timeouts,
+            timeouts=dispatch.timeouts_of(self._state.providers, self._draft),
             now=time.monotonic(),
         )
 
@@ -158,10 +158,8 @@ class LaneCall:
         if call.request_keys or (call.preferences is not NO_PREFERENCES and call.preferences.needs_asgi):
             return None
         chat.decide(self._state, draft)
-        assert draft.decision is not None
-        endpoints = draft.decision.endpoints
-        endpoint = endpoints[0]
-        if len(endpoints) != 1 or endpoint.is_simulated or endpoint.protocol != _PROTOCOL:
+        endpoint = draft.course.endpoint
+        if endpoint.is_simulated or endpoint.protocol != _PROTOCOL or draft.course.is_probing:
             return None
         if self._state.recorder.is_awaited and call.is_stream:
             return None
@@ -188,7 +186,7 @@ class LaneCall:
             self._fail(error)
             return
         connection.finish()
-        dispatch.note(self._draft, self._endpoint, self._sent_at(), None)
+        dispatch.note(self._state.providers, self._draft, self._endpoint, self._sent_at(), None)
         head, data = chat.answer(self._state, self._draft, completion, started=self._started)
         self._answer = b"%b%b%bcontent-length: %d\r\n\r\n%b" % (self._head(200), JSON_HEAD, head, len(data), data)
         self._is_over = True
@@ -304,7 +302,8 @@ class LaneCall:
         dispatch.require_sound(reader, endpoint=endpoint, is_over=is_over and not reader.has_output)
         if not reader.has_output and not is_over:
             return
-        dispatch.note(draft, endpoint, self._sent_at(), None)
+        dispatch.note(state.providers, draft, endpoint, self._sent_at(), None)
+        connection.output_began()
         head = b"%b%b%btransfer-encoding: chunked\r\n\r\n" % (
             self._head(200),
             SSE_HEAD,
@@ -336,8 +335,11 @@ class LaneCall:
     # -- ends
 
     def _fail(self, error: errors.UpstreamFailed) -> None:
-        dispatch.note(self._draft, self._endpoint, self._sent_at(), error)
-        self._refuse(error)
+        """Take the failure of the attempt: the ASGI way makes the next one, if there is one."""
+        if dispatch.fail(self._state.providers, self._draft, self._endpoint, self._sent_at(), error):
+            self._leave()
+        else:
+            self._refuse(error)
 
     def _refuse(self, error: errors.GatewayError) -> None:
         chat.fail(self._state, self._draft, error, started=self._started)

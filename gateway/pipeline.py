@@ -113,7 +113,10 @@ async def _serve_once(state: State, request: Request, draft: Draft, started: flo
             return
         draft.response_cache = MISS
     chat.decide(state, draft)
+    decided = draft.decision
     await state.admission.admit(draft)
+    if draft.decision is not decided:  # a cheaper model has to do
+        dispatch.chart(state.providers, draft)
     chat.note_intent(state, draft)
     await resume_chat(state, request, draft, started)
 

@@ -15,6 +15,7 @@ import orjson
 
 from analytics.request_log import BYOK, UNPRICED, RequestLog
 from gateway import identifiers
+from gateway.providers.protocol import Endpoint
 from gateway.routing.decision import Candidate, Decision
 
 # A record must fit the room that the spool keeps for it on a full disk.
@@ -78,9 +79,20 @@ def parts(
     not_applied: Sequence[str] = (),
     cache: dict[str, Any] | None = None,
     downgrade: Mapping[str, Any] | None = None,
+    skipped: Sequence[tuple[Endpoint, str]] = (),
+    switched: dict[str, Any] | None = None,
 ) -> str:
-    """Return the receipt's parts that are no columns of their own, as the JSON text that the record keeps."""
+    """Return the receipt's parts that are no columns of their own, as the JSON text that the record keeps.
+
+    `skipped`: endpoints that were left out, each with the state it was in. `switched`: what a conversation left.
+    """
     found: dict[str, Any] = {"attempts": attempts}
+    if skipped:
+        found["skipped"] = [
+            {"model": one.model, "provider": one.provider, "reason": why} for one, why in skipped[:_MOST_SHOWN]
+        ]
+    if switched is not None:
+        found["session"] = switched
     # The only candidate of a pinned model is the one that was chosen: the record's own columns name it.
     if decision is not None and len(decision.candidates) > 1:
         passed = sorted((one for one in decision.candidates if not one.gate), key=_cost)
@@ -165,6 +177,9 @@ def whole(record: RequestLog) -> dict[str, Any]:
         "warnings": kept.get("warnings", []),
         "fallback_chain": kept.get("fallback_chain", []),
         "attempts": kept.get("attempts", []),
+        "skipped": kept.get("skipped", []),
+        "session_switched_from": kept.get("session", {}).get("from"),
+        "session_switch_cost_usd": usd(kept.get("session", {}).get("cost_nanousd")),
         "is_fallback": bool(record.is_fallback),
         "response_cache": record.response_cache,
         "cache": kept.get("cache"),

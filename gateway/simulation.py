@@ -54,6 +54,7 @@ class Simulation:
         )
         sent = _Sent(answer, timeouts, self._scale)
         if collects or answer.status >= 400:
+            sent.response.output_began()
             await sent.response.read()
         return sent
 
@@ -68,6 +69,7 @@ class _Answer:
         self._parts: Iterator[tuple[float, bytes]] = answer.schedule(scale=scale)
         self._timeouts = timeouts
         self._has_begun = self._is_aborted = False
+        self._first_token_left: float | None = timeouts.first_token
         self._wait: asyncio.Future[None] | None = None
 
     @property
@@ -82,6 +84,9 @@ class _Answer:
         except simulator.SimulatedDisconnect:
             raise self._broken() from None
         bound = self._timeouts.between_pieces if self._has_begun else self._timeouts.first_byte
+        if self._first_token_left is not None:
+            bound = min(bound, self._first_token_left)
+            self._first_token_left -= seconds
         await self._pause(min(seconds, bound))
         if seconds > bound:
             raise errors.UpstreamTimeout("The provider stopped answering.")
@@ -94,6 +99,9 @@ class _Answer:
             parts.append(data)
         self.body = b"".join(parts)
         return self.body
+
+    def output_began(self) -> None:
+        self._first_token_left = None
 
     def abort(self) -> None:
         self._is_aborted = True

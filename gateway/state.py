@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -11,13 +12,15 @@ from accounts import outbound
 from accounts.encryption import Keyring
 from analytics import events, request_log
 from analytics.spool import Writer
-from gateway import credentials, idempotency, shipping, simulation, vault
+from gateway import credentials, fallback, idempotency, shipping, simulation, vault
 from gateway.admission import Admission
 from gateway.banks import LocalBank
 from gateway.catalog import loader
 from gateway.catalog.models import Catalog
 from gateway.catalog.prices import PriceBook
 from gateway.dispatch import Providers
+from gateway.fallback import Traits, TraitsOf
+from gateway.health.board import Board
 from gateway.leases import LeasedWindow, RedisBank
 from gateway.limit_alerts import Herald
 from gateway.metrics import Metrics
@@ -78,7 +81,8 @@ class State:
             ),
             keyring,
         )
-        router = make_router(catalog, book, configured)
+        health = Board()
+        router = make_router(catalog, book, configured, health=health)
         herald = Herald()
         herald.start()
         spend = Spend(settings.SPOOL_DIR)
@@ -103,9 +107,13 @@ class State:
                 timeouts=Timeouts(
                     connect=settings.UPSTREAM_CONNECT_TIMEOUT_S,
                     first_byte=settings.UPSTREAM_FIRST_BYTE_TIMEOUT_S,
+                    first_token=settings.UPSTREAM_FIRST_TOKEN_TIMEOUT_S,
                     between_pieces=settings.UPSTREAM_IDLE_TIMEOUT_S,
                     total=settings.UPSTREAM_TOTAL_TIMEOUT_S,
                 ),
+                health=health,
+                traits_of=traits_from(catalog),
+                max_attempts=settings.MAX_ATTEMPTS,
             ),
             upstream=upstream,
             recorder=Recorder(
@@ -133,10 +141,20 @@ class State:
         await asyncio.to_thread(self.snapshot.stop)
 
 
-def make_router(catalog: Catalog, book: PriceBook, configured: registry.Registry) -> Router:
-    """Return the router over the configured providers."""
+def traits_from(catalog: Catalog) -> TraitsOf:
+    """Return what fallbacks ask of a model: from the catalog, else from its name."""
+    known = {model.id: Traits(model.family, model.vendor, model.context_tokens) for model in catalog.models.values()}
+    return lambda model: known.get(model) or fallback.plain_traits(model)
+
+
+def make_router(
+    catalog: Catalog, book: PriceBook, configured: registry.Registry, *, health: Board | None = None
+) -> Router:
+    """Return the router over the configured providers; `health` answers wishes for speed."""
+    board = Board() if health is None else health
     return Router(
         catalog=catalog,
         price_of=book.row,
         reach=credentials.Reach(configured),
+        health_of=lambda endpoint: board.speed(endpoint, time.perf_counter()),
     )

@@ -2,12 +2,15 @@
 
 The message goes to the client, so it is cut, stripped of control characters and of anything that looks like a key.
 
-    401, 402, 403   UpstreamError       the gateway's account there, not the client's request; others may serve
-                    UpstreamKeyRefused  the same with a key that the customer brought
+    401, 402        UpstreamError       the credential as a whole (code upstream_account), not the client's request
+    403             UpstreamError       the credential at this model (code upstream_access); others may serve
+    401, 402, 403   UpstreamKeyRefused  the same with a key that the customer brought
     408, 504        UpstreamTimeout
     429             UpstreamRateLimited
     503, 529        UpstreamOverloaded
-    other 4xx       UpstreamRejected    the request itself; the same everywhere, so no retry
+    other 4xx       UpstreamRejected    the request itself; the same everywhere, so no retry. Two reasons have one code
+                                        at every provider, because another model may take the call:
+                                        context_length_exceeded and content_policy_violation
     everything else UpstreamError
 """
 
@@ -38,6 +41,8 @@ def classify(*, status: int, headers: Mapping[str, str], body: bytes, endpoint: 
     reason, code = _reason(body)
     lowered = {name.lower(): value for name, value in headers.items()}
     retry_after_s = retry_after(lowered)
+    if status == 403 and _is_policy(code, reason):  # xAI refuses content with it
+        status = 400
     if status in (401, 402, 403):
         return _account_error(status, endpoint)
     message = _safe(reason, api_key=endpoint.api_key) or f"{provider} answered with status {status}."
@@ -127,12 +132,47 @@ def _reason(body: bytes) -> tuple[str, str | None]:
 
 def _rejection_code(code: str | None, reason: str) -> str | None:
     lowered = reason.lower()
-    if code == "context_length_exceeded" or any(
-        mark in lowered
-        for mark in ("context length", "context window", "prompt is too long", "maximum number of tokens")
-    ):
+    if code == "context_length_exceeded" or any(mark in lowered for mark in _TOO_LONG):
         return "context_length_exceeded"
+    if _is_policy(code, reason):
+        return "content_policy_violation"
     return code
+
+
+def _is_policy(code: str | None, reason: str) -> bool:
+    lowered = reason.lower()
+    return code in _POLICY_CODES or any(mark in lowered for mark in _POLICY)
+
+
+# What providers say of a prompt that does not fit the model: OpenAI, Azure and vLLM; Anthropic; Google; Cohere; Groq;
+# xAI; Together; Bedrock.
+_TOO_LONG = (
+    "context length",
+    "context window",
+    "context limit",
+    "prompt is too long",
+    "input is too long",
+    "maximum number of tokens",
+    "maximum prompt length",
+    "too many tokens",
+    "reduce the length of the messages",
+    "`inputs` tokens + `max_new_tokens`",
+)
+# What they say of content that they do not take: OpenAI and Azure by code; Anthropic; xAI; DeepSeek; Z.ai and MiniMax;
+# Bedrock.
+_POLICY_CODES = frozenset(
+    {"content_policy_violation", "content_filter", "responsibleaipolicyviolation", "moderation_blocked"}
+)
+_POLICY = (
+    "content filtering policy",
+    "content management policy",
+    "potentially violating our usage policy",
+    "violates usage guidelines",
+    "content exists risk",
+    "sensitive content",
+    "blocked by our content filters",
+    "flagged by our moderation",
+)
 
 
 def _status_of(error: Mapping[str, Any]) -> int:

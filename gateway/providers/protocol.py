@@ -16,6 +16,8 @@ import orjson
 from analytics.request_log import MANAGED
 from gateway.native import NativeAnswer, NativeEvents, NativeRequest
 
+REQUEST = "request"  # the credential's id of a key that came with the call
+
 
 class Usage(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Tokens by class as the provider reported them. `input_tokens` includes the cached ones, `output_tokens` the

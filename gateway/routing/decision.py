@@ -285,7 +285,7 @@ class Router:
             estimated_input_tokens=demand.input_tokens,
             estimated_cost_nanousd=passed[0].cost_nanousd if passed else None,
             turns_reasoning_on=meaning.turns_reasoning_on,
-            is_order_fixed=bool(meaning.sort or wishes.sort or wishes.provider_order or wishes.models),
+            is_order_fixed=bool(meaning.sort or wishes.sort or wishes.provider_order),
         )
 
     def _warnings(self, passed: Sequence[Passed]) -> tuple[tuple[str, str], ...]:

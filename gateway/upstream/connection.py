@@ -22,6 +22,7 @@ class Timeouts:
 
     connect: float = 5.0
     first_byte: float = 120.0
+    first_token: float = 120.0  # of a stream: until `output_began` is called
     between_pieces: float = 60.0
     total: float = 600.0
 
@@ -48,7 +49,8 @@ class Response:
 
         Raises:
             errors.UpstreamCut: the connection ended before the body did.
-            errors.UpstreamTimeout: nothing came within `between_pieces`, or the whole took longer than `total`.
+            errors.UpstreamTimeout: nothing came within `between_pieces`, no output within `first_token`, or the
+                whole took longer than `total`.
         """
         return await self._connection.next_piece()
 
@@ -59,6 +61,10 @@ class Response:
             parts.append(data)
         self.body = b"".join(parts)
         return self.body
+
+    def output_began(self) -> None:
+        """Say that the first real output is here: from now on only silence and `total` bound the answer."""
+        self._connection.output_began()
 
     def abort(self) -> None:
         """Give the answer up: the connection is closed, the provider sees it."""
@@ -107,6 +113,7 @@ class Connection(asyncio.Protocol):
         "_size",
         "_status",
         "_timeouts",
+        "_total_deadline",
         "_waiter",
         "deadline",
         "hard_deadline",
@@ -121,7 +128,7 @@ class Connection(asyncio.Protocol):
         self._pool = pool
         self.is_closed = False
         self.idle_since = 0.0
-        self.deadline = self.hard_deadline = 0.0
+        self.deadline = self.hard_deadline = self._total_deadline = 0.0
         self._waiter: asyncio.Future[None] | None = None
         self._error: errors.UpstreamFailed | None = None
         self._sink: Sink | None = None
@@ -152,8 +159,14 @@ class Connection(asyncio.Protocol):
         self._collects = collects
         self._timeouts = timeouts
         self.deadline = now + timeouts.first_byte
-        self.hard_deadline = now + timeouts.total
+        self.hard_deadline = self._total_deadline = now + timeouts.total
+        if not collects and timeouts.first_token < timeouts.total:
+            self.hard_deadline = now + timeouts.first_token
         self.transport.write(data)
+
+    def output_began(self) -> None:
+        """Give the rest of a stream the time that `total` leaves it."""
+        self.hard_deadline = self._total_deadline
 
     def response(self) -> Response:
         response = Response(self._status, self._headers, self)

@@ -205,7 +205,7 @@ def test_structured_output_through_anthropic_is_parsed(client: OpenAI, llmock: L
 def test_a_provider_error_is_raised_by_its_type(
     client: OpenAI, llmock: LLMock, model: str, status: int, error: type[openai.APIStatusError]
 ) -> None:
-    llmock.fail(status)
+    llmock.fail(status, retry_after=0.001)
 
     with pytest.raises(error) as caught:
         client.chat.completions.create(model=model, messages=HELLO)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +22,8 @@ from analytics.spool import Writer, read_segment
 from gateway import asgi, idempotency, simulation, vault
 from gateway.admission import Admission
 from gateway.catalog import loader
+from gateway.catalog.models import Catalog
+from gateway.catalog.prices import PriceBook
 from gateway.context import KeySnapshot
 from gateway.dispatch import Providers
 from gateway.express import ExpressProtocol
@@ -28,7 +32,7 @@ from gateway.providers import registry
 from gateway.recording import Recorder
 from gateway.response_cache import ResponseCache
 from gateway.snapshot import Snapshot
-from gateway.state import State, make_router
+from gateway.state import State, make_router, traits_from
 from gateway.upstream import Timeouts, Upstream
 from tests.factories.calls import make_key
 from tests.gateway.test_upstream import read_request
@@ -132,6 +136,13 @@ def answering(*answers: bytes, closes: bool = False) -> Script:
     return script
 
 
+@functools.cache
+def _loaded() -> tuple[Catalog, PriceBook]:
+    """Return the catalog and the prices, read once: nobody changes them."""
+    with tempfile.TemporaryDirectory() as directory:
+        return loader.load(Path(directory))
+
+
 @asynccontextmanager
 async def running(
     tmp_path: Path,
@@ -161,7 +172,7 @@ async def running(
         settings[f"KAIROS_PROVIDER_{name}_BASE_URL"] = f"http://127.0.0.1:{provider.sockets[0].getsockname()[1]}"
         settings[f"KAIROS_PROVIDER_{name}_API_KEY"] = "sk-secret"
     loop = asyncio.get_running_loop()
-    catalog, book = loader.load(tmp_path / "prices")
+    catalog, book = _loaded()
     configured = registry.build(settings)
     metrics, snapshot, upstream = Metrics(), Snapshot(), Upstream(loop)
     snapshot.keys[hashlib.sha256(KEY.encode()).digest()] = key or make_key()
@@ -183,7 +194,9 @@ async def running(
         registry=configured,
         snapshot=snapshot,
         router=router,
-        providers=Providers(registry.ADAPTERS, upstream, simulation.Simulation(scale=0), timeouts),
+        providers=Providers(
+            registry.ADAPTERS, upstream, simulation.Simulation(scale=0), timeouts, traits_of=traits_from(catalog)
+        ),
         upstream=upstream,
         recorder=recorder,
         shipper=None,  # type: ignore[arg-type]

@@ -171,3 +171,25 @@ def test_a_refused_key_of_the_customers_is_named_and_theirs_to_mend(status: int,
 
     assert (found.status, found.error_class, found.message) == (401, "UpstreamKeyRefused", message)
     assert found.is_retryable
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, {"code": "content_policy_violation", "message": "x"}),
+        (400, {"code": "content_filter", "message": "The response was filtered"}),
+        (400, {"message": "Output blocked by content filtering policy"}),
+        (400, {"message": "Content Exists Risk"}),
+        (403, {"code": "permission-denied", "message": "Content violates usage guidelines."}),
+    ],
+)
+def test_refused_content_has_one_code_everywhere(status: int, error: dict[str, str]) -> None:
+    found = _classified(status, {"error": error})
+    assert (found.error_class, found.code) == ("UpstreamRejected", "content_policy_violation")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(401, "upstream_account"), (402, "upstream_account"), (403, "upstream_access")]
+)
+def test_a_refused_credential_is_told_from_a_refused_model(status: int, code: str) -> None:
+    assert _classified(status, {"error": {"message": "no"}}).code == code
