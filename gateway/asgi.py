@@ -16,6 +16,7 @@ from gateway.dialects.anthropic import ANTHROPIC
 from gateway.dialects.completions import COMPLETIONS, OPENROUTER_COMPLETIONS
 from gateway.dialects.openai import OPENAI, OPENROUTER
 from gateway.dialects.protocol import Dialect
+from gateway.dialects.responses import RESPONSES
 from gateway.endpoints import (
     chat_completions,
     completions,
@@ -26,6 +27,7 @@ from gateway.endpoints import (
     messages,
     models,
     receipts,
+    responses,
 )
 from gateway.http import Request, send_error
 from gateway.state import State
@@ -38,6 +40,7 @@ Handler = Callable[[State, Request, Dialect], Awaitable[None]]
 _ROUTES: dict[str, tuple[str, Handler]] = {
     "/chat/completions": ("POST", chat_completions.handle),
     "/completions": ("POST", completions.handle),
+    "/responses": ("POST", responses.handle),
     "/messages": ("POST", messages.handle),
     "/messages/count_tokens": ("POST", messages.count_tokens),
     "/models": ("GET", models.list_models),
@@ -54,6 +57,7 @@ _PREFIXES: tuple[tuple[str, str, Handler], ...] = (
 # Below /v1 and below /api/v1.
 _SPOKEN: dict[str, tuple[Dialect, Dialect]] = {
     "/completions": (COMPLETIONS, OPENROUTER_COMPLETIONS),
+    "/responses": (RESPONSES, RESPONSES),
     "/messages": (ANTHROPIC, ANTHROPIC),
     "/messages/count_tokens": (ANTHROPIC, ANTHROPIC),
 }
