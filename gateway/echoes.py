@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.dialects import cloudflare, helicone, litellm, portkey
+from gateway.dialects import cloudflare, helicone, litellm, openrouter, portkey
 from gateway.draft import Draft
 
 Pairs = list[tuple[str, object]]
@@ -64,6 +64,7 @@ def _portkey(draft: Draft, pairs: Pairs, total_ms: float, cost_usd: float | None
         ("x-portkey-cache-status", _CACHE_WORDS[draft.response_cache]),
         ("x-portkey-last-used-option-index", _option(draft)),
         ("x-portkey-provider", endpoint.provider),
+        ("x-portkey-request-id", draft.request_id),
     ]
 
 
@@ -83,12 +84,21 @@ def _cloudflare(draft: Draft, pairs: Pairs, total_ms: float, cost_usd: float | N
         pairs.append(("cf-aig-cache-status", _CACHE_WORDS[draft.response_cache]))
 
 
+def _openrouter(draft: Draft, pairs: Pairs, total_ms: float, cost_usd: float | None) -> None:
+    call = draft.call
+    assert call is not None
+    pairs.append(("X-OpenRouter-Cache-Status", _CACHE_WORDS[draft.response_cache]))
+    if draft.response_cache != "off":
+        pairs.append(("X-OpenRouter-Cache-TTL", call.preferences.cache_ttl_s))
+
+
 _CACHE_WORDS = {"off": "DISABLED", "miss": "MISS", "hit": "HIT", "replay": "HIT"}
 _WRITERS: dict[str, Callable[[Draft, Pairs, float, float | None], None]] = {
     litellm.ECHO: _litellm,
     portkey.ECHO: _portkey,
     helicone.ECHO: _helicone,
     cloudflare.ECHO: _cloudflare,
+    openrouter.ECHO: _openrouter,
 }
 
 

@@ -10,11 +10,12 @@ import msgspec
 import orjson
 
 from analytics.request_log import BYOK
+from gateway import receipt
 from gateway.dialects import openrouter
 from gateway.dialects.protocol import Facts
 from gateway.draft import Draft
 from gateway.providers import quirks
-from gateway.routing.decision import Candidate, Decision
+from gateway.routing.decision import Decision
 
 FULL, NONE = "full", "none"
 
@@ -42,17 +43,11 @@ def whole(draft: Draft) -> dict[str, Any]:
 
 
 def candidates(decision: Decision) -> list[dict[str, Any]]:
-    """Return every model that was considered, those that passed first."""
+    """Return every model that was considered: those that passed first, the cheapest of them before the others."""
     if not decision.candidates:
         return [{"model": one.model, "provider": one.provider} for one in decision.endpoints]
-    return [_candidate(one) for one in sorted(decision.candidates, key=lambda one: bool(one.gate))]
-
-
-def _candidate(one: Candidate) -> dict[str, Any]:
-    shown: dict[str, Any] = {"model": one.model, "provider": one.provider}
-    if one.gate:
-        shown |= {"filtered_out_by": one.gate, "reason": one.reason}
-    return shown
+    ranked = sorted(decision.candidates, key=lambda one: (bool(one.gate), receipt.by_cost(one)))
+    return [receipt.candidate(one) for one in ranked]
 
 
 def openrouter_metadata(draft: Draft) -> dict[str, Any]:
@@ -97,6 +92,8 @@ def dry_run(draft: Draft) -> bytes:
     first = decision.endpoints[0]
     wishes = {name: value for name, value in msgspec.to_builtins(call.preferences).items() if name != "echoes"}
     usual = msgspec.to_builtins(type(call.preferences)())
+    kept = orjson.loads(draft.receipt_parts())
+    del kept["attempts"]
     return orjson.dumps(
         {
             "object": "routing.dry_run",
@@ -110,10 +107,11 @@ def dry_run(draft: Draft) -> bytes:
             "experiment": (
                 {"id": decision.experiment_id, "arm": decision.experiment_arm} if decision.experiment_id else None
             ),
-            "fallback_chain": decision.fallback_chain,
+            "fallback_chain": [],
+            "not_applied": [],
+            **kept,
             "candidates": candidates(decision),
             "preferences": {name: value for name, value in wishes.items() if value != usual[name]},
-            "not_applied": call.not_applied,
             "is_simulated": first.is_simulated,
             "cost_usd": 0,
             "billed_usd": 0,

@@ -95,9 +95,9 @@ def parts(
         found["session"] = switched
     # The only candidate of a pinned model is the one that was chosen: the record's own columns name it.
     if decision is not None and len(decision.candidates) > 1:
-        passed = sorted((one for one in decision.candidates if not one.gate), key=_cost)
+        passed = sorted((one for one in decision.candidates if not one.gate), key=by_cost)
         stopped = [one for one in decision.candidates if one.gate]
-        found["candidates"] = [_candidate(one) for one in (*passed[:_MOST_SHOWN], *stopped[:_MOST_SHOWN])]
+        found["candidates"] = [candidate(one) for one in (*passed[:_MOST_SHOWN], *stopped[:_MOST_SHOWN])]
         found["funnel"] = {"passed": len(passed), **Counter(one.gate for one in stopped)}
     if decision is not None:
         if len(decision.endpoints) > 1:
@@ -130,7 +130,8 @@ def retirement_warning(model: str, day: str) -> str:
     return f"{model} is retired by its provider on {day}; move to a newer model"
 
 
-def _candidate(one: Candidate) -> dict[str, Any]:
+def candidate(one: Candidate) -> dict[str, Any]:
+    """Return what a receipt shows of a candidate."""
     shown: dict[str, Any] = {"model": one.model, "provider": one.provider}
     if one.cost_nanousd is not None:
         shown["est_cost_usd"] = usd(one.cost_nanousd)
@@ -139,7 +140,8 @@ def _candidate(one: Candidate) -> dict[str, Any]:
     return shown
 
 
-def _cost(one: Candidate) -> tuple[bool, int]:
+def by_cost(one: Candidate) -> tuple[bool, int]:
+    """Return a key that sorts candidates by their estimated cost, unknown ones last."""
     return one.cost_nanousd is None, one.cost_nanousd or 0
 
 

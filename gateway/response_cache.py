@@ -94,7 +94,12 @@ class ResponseCache:
 def name_of(call: ChatCall, key: KeySnapshot) -> bytes:
     """Return the name under which the answer of a call is kept: a digest of all that may change the answer."""
     wishes = msgspec.structs.replace(
-        call.preferences, cache_ttl_s=None, refreshes_cache=False, cache_namespace="", echoes=frozenset()
+        call.preferences,
+        cache_ttl_s=None,
+        refreshes_cache=False,
+        cache_namespace="",
+        echoes=frozenset(),
+        explain="summary",
     )
     asked = {name: value for name, value in call.body.items() if name not in _LEFT_OUT}
     parts = (

@@ -33,8 +33,8 @@ class _Message(msgspec.Struct, gc=False):
 class _Body(msgspec.Struct, gc=False):
     """The fields whose types we vouch for; all others go to the provider as they are."""
 
-    model: str
     messages: Annotated[list[_Message], msgspec.Meta(min_length=1)]
+    model: str = ""
     stream: bool | None = None
     stream_options: _Object | None = None
     temperature: float | None = None
@@ -103,6 +103,8 @@ def parse_chat(raw: bytes, headers: Mapping[bytes, bytes], *, is_test: bool, dia
         asked, is_plain = _decode_leniently(raw), False
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise refusals.not_json(str(error), raw) from None
+    if not asked.model and not is_plain:
+        asked.model = _first_of_models(raw)
     if not asked.model:
         raise errors.InvalidRequest("`model` is missing: name a model, or `auto`.", param="model", code="missing_model")
     if len(asked.model) > _MAX_MODEL:
@@ -155,6 +157,8 @@ def _with_wishes(
     compatibility.read_headers(wishes, headers)
     if not compatibility.FIELD_NAMES.isdisjoint(decoded):
         compatibility.read_body(wishes, decoded)
+        if not decoded.get("model"):  # the first of `models` stands in its place
+            wishes.prefer(models=wishes.asked("models")[1:])
     if asked.user:
         wishes.name(end_user=asked.user[:256])
     options = NOTHING
@@ -185,6 +189,12 @@ def _with_wishes(
         request_keys=tuple(wishes.request_keys),
         output_tokens=estimation.output_bound(asked.max_completion_tokens or asked.max_tokens, asked.n),
     )
+
+
+def _first_of_models(raw: bytes) -> str:
+    """Return the first of OpenRouter's `models`, which may stand without a `model`; empty where there is none."""
+    models = _readable(raw).get("models")
+    return models[0] if isinstance(models, list) and models and isinstance(models[0], str) else ""
 
 
 def _wants_usage(asked: _Body) -> bool:

@@ -73,7 +73,7 @@ class Completions:
                 **_head(facts),
                 "choices": choices,
                 "usage": facts.usage,
-                "x_kairosroute": facts.x_kairosroute,
+                **facts.additions,
             }
         )
 
@@ -114,7 +114,7 @@ class _Writer:
         return b"".join(said)
 
     def end(self, error: errors.GatewayError | None, facts: Facts) -> bytes:
-        last: Json = {**self._head, "usage": facts.usage, "x_kairosroute": facts.x_kairosroute}
+        last: Json = {**self._head, "usage": facts.usage, **facts.additions}
         last["choices"] = [] if self._call.wants_usage else [_choice(0, "", None)]
         if error is None:
             return shape.event(last) + DONE

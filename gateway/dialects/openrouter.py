@@ -192,6 +192,7 @@ FIELDS: dict[str, Row] = {
 
 def _cache(wishes: Wishes, value: str) -> None:
     if values.flag(value):
+        wishes.echo(ECHO)
         wishes.prefer(cache_ttl_s=wishes.asked("cache_ttl_s") or DEFAULT_CACHE_TTL_S)
     else:
         wishes.prefer(cache_ttl_s=None)

@@ -38,6 +38,11 @@ class Facts(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     completion_cost_nanousd: int = 0
     extras: Mapping[str, Any] = {}  # further objects of the answer, beside `x_kairosroute`
 
+    @property
+    def additions(self) -> dict[str, Any]:
+        """The objects that an answer has beyond its dialect's own."""
+        return {"x_kairosroute": self.x_kairosroute, **self.extras} if self.x_kairosroute else {**self.extras}
+
 
 class StreamWriter(Protocol):
     """Turns a canonical stream into the dialect's. Bytes in and out are whole server-sent events."""

@@ -67,6 +67,26 @@ async def test_helicones_cache_header_tells_a_hit(tmp_path: Path, has_lane: bool
     assert [record.provider_cost_nanousd for record in records] == [18_000, 0]
 
 
+async def test_openrouters_cache_header_tells_a_hit(tmp_path: Path, has_lane: bool) -> None:
+    async with running(tmp_path, answering(WHOLE), has_lane=has_lane) as gateway:
+        replies = await ask(gateway, ASKED, times=2, extra="X-OpenRouter-Cache: true\r\nX-OpenRouter-Cache-TTL: 60\r\n")
+    assert [reply.headers["x-openrouter-cache-status"] for reply in replies] == ["MISS", "HIT"]
+    assert replies[0].headers["x-openrouter-cache-ttl"] == "60"
+
+
+@pytest.mark.parametrize("path", ["/v1/completions", "/v1/messages"])
+async def test_the_other_dialects_explain_as_much_as_asked_for(tmp_path: Path, path: str) -> None:
+    body = {"prompt": "hi"} if path == "/v1/completions" else {"messages": ASKED["messages"], "max_tokens": 50}
+    told: dict[str, Any] = {}
+    async with running(tmp_path, answering(WHOLE), has_lane=False) as gateway:
+        for level in ("none", "full"):
+            extra = f"X-KairosRoute-Explain: {level}\r\n"
+            (reply,) = await ask(gateway, {"model": "gpt-4o-mini", **body}, path=path, extra=extra)
+            told[level] = reply.json()
+    assert "x_kairosroute" not in told["none"]
+    assert told["full"]["x_kairosroute"]["receipt"]["candidates"][0]["model"] == "openai/gpt-4o-mini"
+
+
 async def test_no_line_break_of_a_client_reaches_an_answers_head(tmp_path: Path) -> None:
     body = {**ASKED, "session_id": "a\r\nset-cookie: b"}
     async with running(tmp_path, answering(WHOLE), has_lane=False) as gateway:

@@ -33,7 +33,8 @@ def passed(native: NativeAnswer, facts: Facts) -> bytes:
     """Return a provider's own message with our name of the model and the receipt in short."""
     parts = shape.raw_fields(native.raw)
     parts["model"] = msgspec.Raw(orjson.dumps(facts.model))
-    parts["x_kairosroute"] = msgspec.Raw(orjson.dumps(facts.x_kairosroute))
+    for name, value in facts.additions.items():
+        parts[name] = msgspec.Raw(orjson.dumps(value))
     return _encode(parts)
 
 
@@ -51,7 +52,7 @@ def translated(completion: Completion, facts: Facts) -> bytes:
             "stop_reason": reason,
             "stop_sequence": None,
             "usage": usage(facts.usage),
-            "x_kairosroute": facts.x_kairosroute,
+            **facts.additions,
         }
     )
 

@@ -50,7 +50,7 @@ class PassingWriter:
         for position, data in enumerate(held):
             name = data.pop("type")
             if position == 0:
-                data["x_kairosroute"] = facts.x_kairosroute
+                data.update(facts.additions)
             said.append(event(name, data))
         if not held or "message_stop" not in _names(self._held):
             said.append(event("message_stop", {}))

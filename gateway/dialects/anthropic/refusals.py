@@ -50,5 +50,5 @@ def body(error: errors.GatewayError, request_id: str) -> dict[str, object]:
 
 def event(error: errors.GatewayError, facts: Facts) -> bytes:
     """Return the event that ends a broken stream, with what the call has cost until then."""
-    told = {**body(error, facts.request_id), "x_kairosroute": facts.x_kairosroute}
+    told = {**body(error, facts.request_id), **facts.additions}
     return b"event: error\ndata: %b\n\n" % orjson.dumps(told)

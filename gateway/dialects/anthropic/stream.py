@@ -66,7 +66,7 @@ class TranslatingWriter:
                 {
                     "delta": {"stop_reason": reason, "stop_sequence": None},
                     "usage": answer.usage(facts.usage),
-                    "x_kairosroute": facts.x_kairosroute,
+                    **facts.additions,
                 },
             )
         )

@@ -505,3 +505,10 @@ def test_a_providers_key_may_come_with_the_call(headers: dict[str, str], body: d
 @pytest.mark.parametrize("value", ["Bearer dummy", "Bearer kr_live_0123456789abcdef", "Basic dXNlcjpwYXNzd29yZA==", ""])
 def test_a_placeholder_or_our_own_key_is_no_providers_key(value: str) -> None:
     assert parse(headers={"x-portkey-api-key": "kr_live_x", "Authorization": value}).request_keys == ()
+
+
+def test_the_first_of_models_stands_in_for_a_missing_model() -> None:
+    raw = orjson.dumps({"models": ["a/b", "c/d"], "messages": ASKED["messages"]})
+    call = chat_body.parse_chat(raw, {}, is_test=False)
+    assert call.requested_model == "a/b"
+    assert call.preferences.models == ("c/d",)
