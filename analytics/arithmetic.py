@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from analytics.request_log import PRICED, RequestLog
+from analytics.request_log import HAVING_PRICE, RequestLog
 
 _MILLION = 1_000_000
 _NAMES = {
@@ -39,7 +39,7 @@ class Line:
 
 def lines(record: RequestLog, prices: Mapping[str, int]) -> list[Line]:
     """Return the lines of a priced call, none otherwise; `prices` is what its receipt keeps, by class of unit."""
-    if record.price_state != PRICED:
+    if record.price_state not in HAVING_PRICE:
         return []
     rates = {name.removesuffix("_nanousd_per_mtok"): rate for name, rate in prices.items()}
     parts = (

@@ -16,7 +16,10 @@ INTERRUPTED = "interrupted"
 
 PRICED = "priced"
 UNPRICED = "unpriced"  # no price row is known: never reported as $0
+ESTIMATED = "estimated"  # priced, but by tokens that we counted: the provider did not report what it used
 UNUSED = "unused"  # nothing was used at a provider, so there is nothing to price
+
+HAVING_PRICE = (PRICED, ESTIMATED)
 
 MANAGED = "managed"
 BYOK = "byok"

@@ -12,20 +12,17 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from analytics.request_log import BYOK, UNPRICED, UNUSED
-from gateway import assembly, dispatch, echoes, errors, explanation, receipt, refusals, settlement, signals
-from gateway.catalog.prices import Rates
+from analytics.request_log import BYOK, ESTIMATED, UNPRICED, UNUSED
+from gateway import assembly, costing, dispatch, echoes, errors, explanation, receipt, refusals, signals
 from gateway.context import KeySnapshot
 from gateway.dialects.protocol import Dialect, Facts
 from gateway.draft import Draft
-from gateway.health.sessions import Seat
 from gateway.listener import Listener
 from gateway.preferences import NO_PREFERENCES
 from gateway.providers import shape
-from gateway.providers.protocol import Completion, Endpoint, StreamReader, Usage
+from gateway.providers.protocol import Completion, Endpoint, StreamReader
 from gateway.response_cache import MISS, OFF
 from gateway.routing import portability
-from gateway.settlement import Settlement
 from gateway.signals import NO_SIGNALS, Signals
 from gateway.state import State
 
@@ -34,9 +31,6 @@ logger = logging.getLogger(__name__)
 CLIENT_GONE = 499
 # How long a provider may take to report the usage of an answer whose client hung up after its last word.
 USAGE_PATIENCE_S = 2.0
-# What a record's column holds; no call uses as much, so whoever reports more cannot be believed.
-_MOST_TOKENS = 2**32 - 1
-_UNKNOWN_COST = Settlement(UNPRICED)
 # KairosRoute's own SDK reads a spent budget from a 429 and retries no other way.
 _PLAIN_CLIENT = b"kairosroute-python/"
 
@@ -94,7 +88,7 @@ def answer(state: State, draft: Draft, completion: Completion, *, started: float
     draft.signals = _judged(lambda: signals.of_completion(call.shape, message, completion.finish_reason))
     if draft.keeps_content:
         draft.response = message
-    settle(state, draft, completion.usage)
+    costing.settle(state, draft, completion.usage, lambda: signals.bytes_said(message))
     dispatch.note_end(state.providers, draft, None, seconds=draft.attempts[-1]["latency_ms"] / 1000)
     x_kairosroute = answer_object(draft)
     # What is passed through has its usage already.
@@ -120,7 +114,7 @@ def lose_client(state: State, draft: Draft, *, started: float) -> None:
     draft.is_client_gone = True
     draft.error = errors.GatewayError("The client hung up.", status=CLIENT_GONE)
     if draft.has_intent:
-        draft.settlement = _UNKNOWN_COST
+        draft.settlement = costing.UNKNOWN
     record(state, draft, started)
 
 
@@ -128,7 +122,7 @@ def crash(state: State, draft: Draft, *, started: float) -> errors.GatewayError:
     """Record a call that ends in a fault of ours; return what the client is told. The log has the fault itself."""
     error = errors.GatewayError("Something went wrong on our side. The error is logged.")
     if draft.has_intent and not draft.is_recorded and draft.settlement.price_state == UNUSED:
-        draft.settlement = _UNKNOWN_COST
+        draft.settlement = costing.UNKNOWN
     fail(state, draft, error, started=started)
     return error
 
@@ -229,7 +223,8 @@ class Broadcast:
         draft.signals = _judged(lambda: self._listener.finish(draft.finish_reason))
         if self._kept is not None and draft.keeps_content:
             draft.response = assembly.message(self.events())
-        settle(state, draft, reader.usage)
+        is_final = bool(reader.finish_reason)  # what a cut stream reported so far is not all
+        costing.settle(state, draft, reader.usage, self._listener.bytes_said, is_final=is_final)
         dispatch.note_end(state.providers, draft, error, seconds=time.perf_counter() - self._began)
         record(state, draft, self._started)
         return b"" if is_client_gone else rest + self._last_words()
@@ -263,60 +258,6 @@ def _judged(judge: Callable[[], Signals]) -> Signals:
     except Exception as error:
         logger.warning("An answer could not be judged: %s", type(error).__name__)
         return NO_SIGNALS
-
-
-def settle(state: State, draft: Draft, usage: Usage | None) -> None:
-    """Price what was used. Usage that the provider did not report has no known cost, which is not a cost of zero."""
-    endpoint = draft.endpoint
-    assert endpoint is not None
-    if usage is None or not usage.is_reported or max(usage.input_tokens, usage.output_tokens) > _MOST_TOKENS:
-        draft.settlement = _UNKNOWN_COST
-        return
-    draft.usage = usage
-    if draft.seat is not None and not draft.seat.is_at(endpoint):
-        draft.switched = _switch(state, draft, draft.seat)
-    row = state.book.row(endpoint.model, draft.started_us / 1e6, draft.service_tier)
-    draft.settlement = settlement.settle(usage, row, draft.key_source)
-    if row is not None:
-        draft.prices = unit_prices(row.rates_for(usage.input_tokens))
-    _compare(state, draft, usage)
-
-
-def _switch(state: State, draft: Draft, seat: Seat) -> dict[str, Any]:
-    """Return which endpoint a conversation left, and what the cache that it held of it was worth, in nano-USD."""
-    row = state.book.row(seat.model, draft.started_us / 1e6)
-    left: dict[str, Any] = {"from": f"{seat.provider}:{seat.model}"}
-    if row is not None:
-        saved = row.rates.input - row.rates.cached_read
-        left["cost_nanousd"] = seat.cached_tokens * saved // 1_000_000
-    return left
-
-
-def _compare(state: State, draft: Draft, usage: Usage) -> None:
-    """Note what the same usage would have cost on the baseline that the request or the workspace names."""
-    call = draft.call
-    assert call is not None
-    name = call.options.get("baseline") or draft.key.policy.baseline_model
-    if not name:
-        return
-    models = state.catalog.resolve(name).models
-    if models:
-        draft.baseline_model = models[0].id
-        row = state.book.row(models[0].id, draft.started_us / 1e6)
-        draft.baseline_cost_nanousd = settlement.estimate(usage, row)
-
-
-@lru_cache(maxsize=1024)
-def unit_prices(rates: Rates) -> dict[str, int]:
-    """Return the prices that the receipt shows, in nano-USD per million tokens."""
-    return {
-        "input_nanousd_per_mtok": rates.input,
-        "cached_read_nanousd_per_mtok": rates.cached_read,
-        "cache_write_nanousd_per_mtok": rates.cache_write,
-        "cache_write_1h_nanousd_per_mtok": rates.cache_write_1h,
-        "output_nanousd_per_mtok": rates.output,
-        "reasoning_nanousd_per_mtok": rates.reasoning,
-    }
 
 
 def answer_object(draft: Draft) -> dict[str, Any]:
@@ -390,6 +331,8 @@ def usage_object(draft: Draft) -> dict[str, Any]:
     """Return a settled call's `usage` with its cost; an unknown one is left out (OpenRouter's clients refuse null)."""
     settled = draft.settlement
     found = {**shape.usage_body(draft.usage), "is_byok": draft.key_source == BYOK}
+    if settled.price_state == ESTIMATED:
+        found["is_estimated"] = True
     if settled.price_state != UNPRICED:
         found["cost"] = receipt.usd(settled.provider_cost_nanousd)
     return found

@@ -1,4 +1,4 @@
-"""What a call may use and cost, estimated before it goes out. Pure.
+"""What a call may use and cost, estimated before it goes out; and what it used where the provider did not say. Pure.
 
 Input: one token for each 3 bytes of the body. English prose has 4 to 5 bytes a token and JSON around it, code some 3,
 Chinese or Japanese 3 bytes a character with about one token each; so the estimate is rather too high. Pictures and
@@ -10,16 +10,23 @@ the model's maximum.
 
 A reservation is the dearest reading of these: input at the price of a cache write where the model has one, output at
 the price of reasoning. Settlement replaces it by what the call did cost.
+
+Afterwards the reading is a low one, because it may be billed: 4 bytes a token for what was sent and for what was passed
+on, nothing for reasoning that nobody saw, and every class that the provider did report as it was reported.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
 from gateway.catalog.prices import PriceRow
 from gateway.context import ChatCall
+from gateway.providers.protocol import Usage
 
 BYTES_A_TOKEN: Final = 3
+BYTES_A_USED_TOKEN: Final = 4
 TOKENS_A_PICTURE: Final = 1600
 DEFAULT_OUTPUT_TOKENS: Final = 4096
 # A model whose price nobody knows is booked at these: above every model of the catalog.
@@ -81,6 +88,27 @@ def reservation(input_estimate: int, output_estimate: int, row: PriceRow | None)
         + row.per_million_requests
     )
     return -(-exact // _MILLION)
+
+
+def used(call: ChatCall, bytes_said: int, known: Usage | None) -> Usage | None:
+    """Return what a call used whose provider reported nothing, or only what it had used by then (`known`).
+
+    None where nothing was passed on and nothing is known: then there is nothing to go by.
+    """
+    if known is None:
+        if bytes_said <= 0:
+            return None
+        return Usage(
+            input_tokens=max(1, input_tokens(call) * BYTES_A_TOKEN // BYTES_A_USED_TOKEN),
+            output_tokens=_tokens_said(bytes_said),
+            is_reported=False,
+        )
+    output = max(known.output_tokens, known.reasoning_tokens + _tokens_said(bytes_said))
+    return msgspec.structs.replace(known, output_tokens=output, is_reported=False)
+
+
+def _tokens_said(count: int) -> int:
+    return -(-count // BYTES_A_USED_TOKEN)
 
 
 def _asked(call: ChatCall) -> int:

@@ -8,7 +8,8 @@ offered, every event is parsed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -42,6 +43,18 @@ class Listener:
             _hear_everything(data, heard)
         return heard.result(finish_reason)
 
+    def bytes_said(self) -> int:
+        """Return the UTF-8 bytes of output that were passed on, in all choices. Dear: for streams that ended badly."""
+        choices = (choice for chunk in _chunks(b"".join(self._events)) for choice in chunk.get("choices") or ())
+        return sum(signals.bytes_said(choice.get("delta") or {}) for choice in choices)
+
+
+def _chunks(data: bytes) -> Iterator[dict[str, Any]]:
+    for line in data.split(b"\n"):
+        if line.startswith(b"data: {"):
+            with suppress(orjson.JSONDecodeError):
+                yield orjson.loads(line[6:])
+
 
 def _hear_plainly(data: bytes, heard: signals.StreamSignals) -> bool:
     """Hear content and refusal by cutting strings out; False where the text does not come out whole."""
@@ -73,12 +86,7 @@ def _is_escaped(part: bytes, quote: int) -> bool:
 
 
 def _hear_everything(data: bytes, heard: signals.StreamSignals) -> None:
-    for line in data.split(b"\n"):
-        if line.startswith(b"data: {"):
-            try:
-                chunk = orjson.loads(line[6:])
-            except orjson.JSONDecodeError:
-                continue
-            choices = chunk.get("choices")
-            if choices and choices[0].get("index") == 0:
-                heard.delta(choices[0].get("delta") or {})
+    for chunk in _chunks(data):
+        choices = chunk.get("choices")
+        if choices and choices[0].get("index") == 0:
+            heard.delta(choices[0].get("delta") or {})

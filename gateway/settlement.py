@@ -19,7 +19,17 @@ from typing import Final
 
 import msgspec
 
-from analytics.request_log import BYOK, MANAGED, PRICED, SIMULATED, UNPRICED, UNUSED, RequestLog
+from analytics.request_log import (
+    BYOK,
+    ESTIMATED,
+    HAVING_PRICE,
+    MANAGED,
+    PRICED,
+    SIMULATED,
+    UNPRICED,
+    UNUSED,
+    RequestLog,
+)
 from gateway.catalog.prices import PriceRow
 from gateway.providers.protocol import Usage
 
@@ -122,6 +132,13 @@ def estimate(usage: Usage | None, row: PriceRow | None) -> int | None:
     return settlement.provider_cost_nanousd if settlement.price_state == PRICED else None
 
 
+def as_estimate(settlement: Settlement) -> Settlement:
+    """Return the settlement of tokens that nobody reported: the same amounts, marked where there are any."""
+    if settlement.price_state != PRICED:
+        return settlement
+    return msgspec.structs.replace(settlement, price_state=ESTIMATED)
+
+
 def arithmetic(usage: Usage | None, row: PriceRow | None) -> list[Line]:
     """Return the lines of a call's cost: they add up to the settlement's parts and to its total, to the last digit.
 
@@ -151,7 +168,7 @@ def usage_of(record: RequestLog, row: PriceRow) -> Usage:
     rates = row.rates_for(record.input_tokens)
     premium = rates.cache_write_1h - rates.cache_write
     paid = record.cache_write_cost_nanousd * _MILLION - record.cache_write_tokens * rates.cache_write
-    written_1h = round(paid / premium) if premium and record.price_state == PRICED else 0
+    written_1h = round(paid / premium) if premium and record.price_state in HAVING_PRICE else 0
     return Usage(
         input_tokens=record.input_tokens,
         cached_read_tokens=record.cached_read_tokens,

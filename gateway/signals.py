@@ -65,6 +65,17 @@ def of_completion(request: Mapping[str, Any], message: Mapping[str, Any], finish
     return _judged(request, text, refusal, tool_calls or [], finish_reason, is_json_asked)
 
 
+def bytes_said(said: Mapping[str, Any]) -> int:
+    """Return the UTF-8 bytes of all that a message or a delta says: text, refusal, reasoning, tool calls."""
+    content = said.get("content")
+    texts = [content if isinstance(content, str) else _text(content), said.get("refusal")]
+    texts.append(said.get("reasoning_content") or said.get("reasoning"))
+    for call in said.get("tool_calls") or ():
+        named = call.get("function") or call.get("custom") or {}
+        texts += (named.get("name"), named.get("arguments") or named.get("input"))
+    return sum(len(text.encode("utf-8", "replace")) for text in texts if isinstance(text, str))
+
+
 class StreamSignals:
     """Collects the signals of a streamed answer, fed with what the canonical chunks carry.
 

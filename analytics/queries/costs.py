@@ -39,6 +39,7 @@ class CostRow:
     output_tokens: int
     cost_nanousd: int
     simulated_cost_nanousd: int
+    estimated_cost_nanousd: int
     billed_nanousd: int
     baselined_calls: int
     baseline_nanousd: int
@@ -82,6 +83,7 @@ SELECT
     sum(output_tokens) AS output_tokens,
     sum(provider_cost_nanousd) AS cost_nanousd,
     sumIf(provider_cost_nanousd, is_simulated = 1) AS simulated_cost_nanousd,
+    sumIf(provider_cost_nanousd, price_state = 'estimated') AS estimated_cost_nanousd,
     sum(billed_nanousd) AS billed_nanousd,
     countIf({baselined}) AS baselined_calls,
     sumIf(assumeNotNull(baseline_cost_nanousd), {baselined}) AS baseline_nanousd,
@@ -143,7 +145,7 @@ def course(*, organization_id: str, query: LogQuery, dimension: str, named: list
     ]
 
 
-_EMPTY = CostRow("", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+_EMPTY = CostRow("", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def _minus(total: CostRow, rows: list[CostRow]) -> CostRow:

@@ -69,7 +69,7 @@ SUCCESS = Measure(
     " AND ifNull(is_schema_valid, 1) = 1 AND ifNull(is_tool_call_valid, 1) = 1",
     "1",
 )
-COST = Measure("cost", "provider_cost_nanousd", "price_state = 'priced'")
+COST = Measure("cost", "provider_cost_nanousd", "price_state IN ('priced', 'estimated')")
 LATENCY = Measure("latency", "log(greatest(latency_us, 1))", _ANSWERED, is_whole=False)
 OUTPUT_TOKENS = Measure("output_tokens", "output_tokens", _ANSWERED)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from analytics.request_log import PRICED, RequestLog
+from analytics.request_log import HAVING_PRICE, RequestLog
 from analytics.telemetry import attributes
 from analytics.telemetry.attributes import attribute
 
@@ -134,7 +134,7 @@ def _add(series: dict[str, dict[_Labels, _Series]], record: RequestLog) -> None:
         add("gen_ai.client.token.usage", record.input_tokens, (*labels, ("gen_ai.token.type", "input")))
     if record.output_tokens:
         add("gen_ai.client.token.usage", record.output_tokens, (*labels, ("gen_ai.token.type", "output")))
-    if record.price_state == PRICED:
+    if record.price_state in HAVING_PRICE:
         add("kairosroute.cost", record.provider_cost_nanousd, labels)
         if record.baseline_cost_nanousd is not None:
             add("kairosroute.savings", record.baseline_cost_nanousd - record.provider_cost_nanousd, labels)

@@ -14,7 +14,7 @@ import orjson
 from analytics import events, request_log
 from analytics.spool import Writer
 from config.demo.plan import PlannedCall
-from gateway import chat, dispatch, errors, identifiers, settlement, signals, simulation
+from gateway import costing, dispatch, errors, identifiers, settlement, signals, simulation
 from gateway.catalog.models import Catalog, Model
 from gateway.catalog.prices import PriceBook
 from gateway.context import ChatCall, KeySnapshot
@@ -121,7 +121,7 @@ class Traffic:
         row = self._book.row(endpoint.model, at)
         draft.settlement = settlement.settle(usage, row, draft.key_source)
         if row is not None:
-            draft.prices = chat.unit_prices(row.rates_for(usage.input_tokens))
+            draft.prices = costing.unit_prices(row.rates_for(usage.input_tokens))
         baseline = draft.key.policy.baseline_model
         if baseline:
             draft.baseline_model = baseline

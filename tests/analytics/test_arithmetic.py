@@ -65,6 +65,10 @@ def test_a_receipt_without_prices_still_shows_the_parts() -> None:
     ]
 
 
+def test_an_estimated_call_has_its_lines_too() -> None:
+    assert lines(price_state="estimated") == lines(price_state="priced") != []
+
+
 @pytest.mark.parametrize("price_state", ["unpriced", "unused"])
 def test_a_call_without_a_price_has_no_lines(price_state: str) -> None:
     assert lines(price_state=price_state) == []

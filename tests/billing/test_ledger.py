@@ -28,6 +28,7 @@ def test_calls_are_summed_by_everything_that_money_depends_on() -> None:
         make_record(key_source="byok"),
         make_record(price_version="2026-12-01"),
         make_record(price_state="unpriced"),
+        make_record(price_state="estimated"),
         make_record(state="interrupted"),
         make_record(started_us=NOON_US - 12 * ledger.HOUR_US - 1),
     ]
@@ -36,7 +37,7 @@ def test_calls_are_summed_by_everything_that_money_depends_on() -> None:
     assert (entry.input_tokens, entry.output_tokens) == (1007, 200)
     assert (entry.provider_cost_nanousd, entry.billed_nanousd) == (1_250_005, 1_300_006)
     assert entry.usage_date == date(2026, 11, 15)
-    assert models.UsageEntry.objects.count() == 9
+    assert models.UsageEntry.objects.count() == 10
     assert models.UsageEntry.objects.filter(usage_date=date(2026, 11, 14)).count() == 1
 
 

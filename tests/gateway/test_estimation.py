@@ -85,3 +85,33 @@ def test_what_stays_within_the_estimate_costs_no_more_than_the_reservation(
         )
         cost = settlement.settle(used, row).provider_cost_nanousd
         assert cost <= estimation.reservation(input_tokens, output_tokens, row) + 1
+
+
+def test_nothing_said_and_nothing_known_is_no_estimate() -> None:
+    assert estimation.used(call(), 0, None) is None
+
+
+@given(prompt=st.text(max_size=400), said=st.integers(1, 10**6))
+def test_what_was_used_is_read_lower_than_what_was_reserved(prompt: str, said: int) -> None:
+    asked = call(prompt)
+    used = estimation.used(asked, said, None)
+    assert used is not None
+    assert 1 <= used.input_tokens <= estimation.input_tokens(asked)
+    assert used.output_tokens * 4 >= said > (used.output_tokens - 1) * 4
+    assert not used.is_reported
+
+
+@given(
+    reported=st.integers(0, 10**5),
+    reasoning=st.integers(0, 10**4),
+    cached=st.integers(0, 900),
+    said=st.integers(0, 10**5),
+)
+def test_what_a_provider_reported_by_then_is_never_taken_back(
+    reported: int, reasoning: int, cached: int, said: int
+) -> None:
+    known = Usage(input_tokens=1000, cached_read_tokens=cached, output_tokens=reported, reasoning_tokens=reasoning)
+    used = estimation.used(call(), said, known)
+    assert used is not None
+    assert (used.input_tokens, used.cached_read_tokens, used.reasoning_tokens) == (1000, cached, reasoning)
+    assert used.output_tokens >= max(reported, -(-said // 4))

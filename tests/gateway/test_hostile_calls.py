@@ -274,14 +274,14 @@ async def test_an_odd_stream_ends_with_an_error_and_a_record(tmp_path: Path, has
     assert records[1].error_class == "UpstreamGarbage"
 
 
-async def test_a_count_of_tokens_beyond_belief_is_an_unknown_cost(tmp_path: Path, has_lane: bool) -> None:
+async def test_a_count_of_tokens_beyond_belief_is_not_believed(tmp_path: Path, has_lane: bool) -> None:
     usage = {**ANSWER["usage"], "prompt_tokens": 2**62, "completion_tokens": 2**62}  # type: ignore[dict-item]
     script = answering(GOOD, http(200, orjson.dumps({**ANSWER, "usage": usage})))
     async with running(tmp_path, script, has_lane=has_lane) as gateway:
         _, reply = await asyncio.wait_for(ask(gateway, ASKED, times=2), 5)
         records = gateway.records()
     assert reply.status == 200
-    assert (records[1].price_state, records[1].billed_nanousd) == ("unpriced", 0)
+    assert (records[1].price_state, records[1].output_tokens) == ("estimated", 2)  # "Hello." at 4 bytes a token
 
 
 @pytest.mark.parametrize("behind", [GOOD, b"garbage", GOOD[:40]], ids=["answer", "garbage", "half"])

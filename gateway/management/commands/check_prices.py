@@ -150,7 +150,7 @@ def case_of(record: RequestLog, catalog: Catalog, book: PriceBook) -> Case | Non
     """Return the case of a priced record, None where there is nothing to compare."""
     model = catalog.get(record.model)
     row = book.by_version(record.price_version)
-    if model is None or row is None or record.price_state != request_log.PRICED:
+    if model is None or row is None or record.price_state not in request_log.HAVING_PRICE:
         return None
     return Case(
         label=record.request_id,

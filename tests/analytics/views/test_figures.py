@@ -222,6 +222,19 @@ def test_an_unpriced_call_is_never_shown_as_zero_dollars(cast: Cast, login: Logi
     assert (row["price_state"], row["cost_usd"]) == ("unpriced", "")
 
 
+def test_an_estimated_cost_is_shown_and_counted_as_an_estimate(cast: Cast, login: Login) -> None:
+    record = call(cast, price_state="estimated", provider_cost_nanousd=12_000, billed_nanousd=12_000)
+    request_logs.load([record])
+    browser = login(cast.alice)
+    assert "Estimated: the provider did not report" in body(browser.get(url("requests")))
+    detail = body(browser.get(url("request_detail", record.request_id)))
+    assert "The cost of this call is estimated" in detail
+    assert "$0.000012 billed, estimated" in detail
+    assert "$0.000012 of the total is estimated" in body(browser.get(url("costs")))
+    *_, row = rows_of(browser.get(url("costs_csv")))
+    assert (Decimal(row["estimated_cost_usd"]), row["unpriced_calls"]) == (Decimal("0.000012"), "0")
+
+
 @pytest.mark.parametrize(("who", "may_read"), [("alice", True), ("bob", True), ("victor", False)])
 def test_content_is_for_those_who_may_read_it(cast: Cast, login: Login, who: str, may_read: bool) -> None:
     record = call(cast)
