@@ -59,6 +59,10 @@ def limit() -> str:
     return new("lim")
 
 
+def contract_price() -> str:
+    return new("price")
+
+
 def route_change() -> str:
     return new("chg")
 

@@ -23,6 +23,7 @@ from analytics.request_log import UNUSED
 from billing import spending
 from gateway import errors, estimation, refusals
 from gateway.banks import AGENT_RUN, Bank, LocalBank
+from gateway.catalog import contracts
 from gateway.catalog.models import Catalog
 from gateway.catalog.prices import PriceBook
 from gateway.context import ChatCall, KeySnapshot, LimitSnapshot, PolicySnapshot
@@ -323,7 +324,7 @@ class Admission:
         asked = min(left, size.nanousd - 1)
         if asked <= 0:
             return None
-        row = self._book.row(endpoint.model, draft.started_us / 1e6)
+        row = contracts.row_of(self._book, draft.key.contracts, endpoint.model, draft.started_us / 1e6)
         bound = call.preferences.max_price or MaxPrice()
         if row is not None:
             bound = msgspec.structs.replace(
@@ -482,9 +483,11 @@ class Admission:
             last = name
             model = self._catalog.get(name)
             output = estimation.output_tokens(call, None if model is None else model.max_output_tokens)
-            cost = estimation.reservation(asked, output, self._book.row(name, now))
+            row = contracts.row_of(self._book, draft.key.contracts, name, now)
+            cost = estimation.reservation(asked, output, row)
             if type(tier) is str:
-                cost = max(cost, estimation.reservation(asked, output, self._book.row(name, now, tier)))
+                row = contracts.row_of(self._book, draft.key.contracts, name, now, tier)
+                cost = max(cost, estimation.reservation(asked, output, row))
             nanousd = max(nanousd, cost)
             answered = max(answered, output)
         return _Size(asked + answered, nanousd)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
 
 from gateway.native import NativeRequest
 from gateway.preferences import NO_PREFERENCES, NO_TRACE, Preferences, Trace
+
+if TYPE_CHECKING:
+    from gateway.catalog.contracts import Contracts
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,7 @@ class KeySnapshot:
     experiments: tuple[ExperimentSnapshot, ...] = ()
     guardrails: GuardrailSnapshot = NO_GUARDRAILS
     credentials: Credentials | None = None
+    contracts: Contracts | None = None  # prices that the organization agreed on, None where it pays the list's
     # guardrails of the key itself
     quality_floor: float | None = None
     max_cost_per_request_nanousd: int | None = None

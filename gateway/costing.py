@@ -11,7 +11,8 @@ from typing import Any
 
 from analytics.request_log import UNPRICED
 from gateway import estimation, settlement
-from gateway.catalog.prices import Rates
+from gateway.catalog import contracts
+from gateway.catalog.prices import STANDARD, PriceRow, Rates
 from gateway.draft import Draft
 from gateway.health.sessions import Seat
 from gateway.providers.protocol import Usage
@@ -47,12 +48,17 @@ def settle(
     draft.usage = known
     if draft.seat is not None and not draft.seat.is_at(endpoint):
         draft.switched = _switch(state, draft, draft.seat)
-    row = state.book.row(endpoint.model, draft.started_us / 1e6, draft.service_tier)
+    row = _row(state, draft, endpoint.model, draft.service_tier)
     settled = settlement.settle(known, row, draft.key_source)
     draft.settlement = settlement.as_estimate(settled) if is_estimated else settled
     if row is not None:
         draft.prices = unit_prices(row.rates_for(known.input_tokens))
     _compare(state, draft, known)
+
+
+def _row(state: State, draft: Draft, model: str, service_tier: str = STANDARD) -> PriceRow | None:
+    """Return the row that prices this organization's call: the agreed one, else the list's."""
+    return contracts.row_of(state.book, draft.key.contracts, model, draft.started_us / 1e6, service_tier)
 
 
 def _is_credible(usage: Usage) -> bool:
@@ -61,7 +67,7 @@ def _is_credible(usage: Usage) -> bool:
 
 def _switch(state: State, draft: Draft, seat: Seat) -> dict[str, Any]:
     """Return which endpoint a conversation left, and what the cache that it held of it was worth, in nano-USD."""
-    row = state.book.row(seat.model, draft.started_us / 1e6)
+    row = _row(state, draft, seat.model)
     left: dict[str, Any] = {"from": f"{seat.provider}:{seat.model}"}
     if row is not None:
         saved = row.rates.input - row.rates.cached_read
@@ -79,7 +85,7 @@ def _compare(state: State, draft: Draft, usage: Usage) -> None:
     models = state.catalog.resolve(name).models
     if models:
         draft.baseline_model = models[0].id
-        row = state.book.row(models[0].id, draft.started_us / 1e6)
+        row = _row(state, draft, models[0].id)
         draft.baseline_cost_nanousd = settlement.estimate(usage, row)
 
 

@@ -1,4 +1,4 @@
-"""The tables of the gateway: what `auto` means in a workspace, version by version."""
+"""The tables of the gateway: routing policies, guardrails, contract prices, limits."""
 
 from __future__ import annotations
 
@@ -47,6 +47,40 @@ class GuardrailPolicy(models.Model):
 
     def __str__(self) -> str:
         return f"guardrails of {self.workspace}"
+
+
+class ContractPrice(models.Model):
+    """What an organization agreed with a provider instead of the list price, for models by pattern.
+
+    A percentage off the list, or fixed prices. Only its end is ever changed: what was settled by it can be reproduced.
+    """
+
+    id = models.CharField(primary_key=True, max_length=40, default=identifiers.contract_price, editable=False)
+    organization = models.ForeignKey("accounts.Organization", on_delete=models.CASCADE, related_name="contract_prices")
+    pattern = models.CharField(max_length=120)  # a model's id, or the beginning of ids and a star
+    discount_basis_points = models.PositiveIntegerField(null=True)  # off the list; 100 are one percent
+    input_nanousd_per_mtok = models.BigIntegerField(null=True)
+    cached_read_nanousd_per_mtok = models.BigIntegerField(null=True)
+    cache_write_nanousd_per_mtok = models.BigIntegerField(null=True)
+    output_nanousd_per_mtok = models.BigIntegerField(null=True)
+    valid_from = models.DateTimeField()
+    valid_to = models.DateTimeField(null=True)  # exclusive
+    note = models.CharField(max_length=200, blank=True)
+    created_by = models.ForeignKey("accounts.User", on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["-valid_from", "id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(valid_to=None) | models.Q(valid_to__gte=models.F("valid_from")),
+                name="contract_price_ends_after_it_begins",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pattern} for {self.organization}"
 
 
 class Limit(models.Model):

@@ -21,7 +21,7 @@ from django.db.models import Q, QuerySet
 
 from accounts.models import ApiKey, Organization, Workspace
 from analytics.models import Experiment
-from gateway import errors, guardrail_policies, provider_keys
+from gateway import contract_prices, errors, guardrail_policies, provider_keys
 from gateway.context import (
     NO_GUARDRAILS,
     ArmSnapshot,
@@ -30,7 +30,7 @@ from gateway.context import (
     LimitSnapshot,
     PolicySnapshot,
 )
-from gateway.models import Limit, RoutingPolicy
+from gateway.models import ContractPrice, Limit, RoutingPolicy
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +120,11 @@ class Snapshot:
         workspaces |= set(RoutingPolicy.objects.filter(created_at__gte=since).values_list("workspace_id", flat=True))
         workspaces |= set(Experiment.objects.filter(changed_at__gte=since).values_list("workspace_id", flat=True))
         workspaces |= provider_keys.workspaces_changed_since(since)
+        workspaces |= set(
+            Workspace.objects.filter(
+                organization__in=ContractPrice.objects.filter(changed_at__gte=since).values("organization")
+            ).values_list("id", flat=True)
+        )
         changed = ApiKey.objects.filter(Q(changed_at__gte=since) | Q(workspace_id__in=workspaces))
         for digest, key in read(changed):
             self._unknown.pop(digest, None)
@@ -201,6 +206,7 @@ def read(keys: QuerySet[ApiKey]) -> Iterable[tuple[bytes, KeySnapshot]]:
     experiments = _experiments(workspace_ids)
     guardrails = guardrail_policies.snapshots(workspace_ids)
     credentials = provider_keys.read({row.workspace_id: row.workspace.organization_id for row in rows})
+    agreed = contract_prices.read({row.workspace.organization_id for row in rows})
     limits = _limits({row.workspace.organization for row in rows})
     for row in rows:
         workspace = row.workspace
@@ -220,6 +226,7 @@ def read(keys: QuerySet[ApiKey]) -> Iterable[tuple[bytes, KeySnapshot]]:
                 content_retention_days=workspace.content_retention_days,
                 policy=policies.get(workspace.id, PolicySnapshot()),
                 credentials=credentials.get(workspace.id),
+                contracts=agreed.get(workspace.organization_id),
                 experiments=experiments.get(workspace.id, ()),
                 guardrails=guardrails.get(workspace.id, NO_GUARDRAILS),
                 quality_floor=row.quality_floor,

@@ -154,7 +154,7 @@ def make_router(
     board = Board() if health is None else health
     return Router(
         catalog=catalog,
-        price_of=book.row,
+        book=book,
         reach=credentials.Reach(configured),
         health_of=lambda endpoint: board.speed(endpoint, time.perf_counter()),
     )

@@ -49,7 +49,7 @@ class Traffic:
         self._writer = writer
         self._router = Router(
             catalog=catalog,
-            price_of=book.row,
+            book=book,
             reach=_SimulatedEverywhere(),
         )
 

@@ -16,6 +16,7 @@ import msgspec
 from analytics import assignment
 from gateway import estimation
 from gateway.catalog.models import CHAT, Catalog, Model, Resolution
+from gateway.catalog.prices import PriceBook
 from gateway.context import ChatCall, ExperimentSnapshot, KeySnapshot, LazyBody
 from gateway.preferences import NO_PREFERENCES
 from gateway.providers.protocol import Endpoint
@@ -23,7 +24,7 @@ from gateway.routing import demands, gates, plans, refusals, suffixes
 from gateway.routing.candidates import Candidate
 from gateway.routing.demands import Demand
 from gateway.routing.plans import HealthOf, Passed
-from gateway.routing.search import Field, PriceOf, Reach, Search
+from gateway.routing.search import Field, Reach, Search
 from gateway.routing.suffixes import Meaning
 
 __all__ = ["CHEAPEST", "EXPERIMENT", "PINNED", "POLICY", "Candidate", "Decision", "Reach", "Router"]
@@ -73,17 +74,17 @@ class _Pinned(msgspec.Struct, frozen=True, gc=False):
 
 
 class Router:
-    """Decisions over one catalog and what each call can reach.
+    """Decisions over one catalog, its prices and what each call can reach.
 
-    `price_of` gives the price row of a model at an instant, `health_of` what is known of an endpoint's speed.
+    `health_of` gives what is known of an endpoint's speed.
     """
 
     def __init__(
-        self, *, catalog: Catalog, price_of: PriceOf, reach: Reach, health_of: HealthOf = plans.nothing_known
+        self, *, catalog: Catalog, book: PriceBook, reach: Reach, health_of: HealthOf = plans.nothing_known
     ) -> None:
         self._catalog = catalog
         self._reach = reach
-        self._field = Field(catalog=catalog, price_of=price_of, reach=reach, health_of=health_of)
+        self._field = Field(catalog=catalog, book=book, reach=reach, health_of=health_of)
         self._day_ends = 0.0
         self._pinned: dict[tuple[str, bool], _Pinned] = {}  # of keys without provider keys of their own
 

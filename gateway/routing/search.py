@@ -5,13 +5,14 @@ Which names a call means, and what is told when nothing passes, is `gateway.rout
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
 
+from gateway.catalog.contracts import row_of
 from gateway.catalog.models import CHAT, Catalog, Model, Resolution
-from gateway.catalog.prices import PriceRow
+from gateway.catalog.prices import PriceBook
 from gateway.context import ChatCall, KeySnapshot
 from gateway.preferences import NO_PREFERENCES
 from gateway.providers.protocol import Endpoint
@@ -20,8 +21,6 @@ from gateway.routing.candidates import Candidate
 from gateway.routing.demands import Demand, Terms
 from gateway.routing.plans import HealthOf, Passed
 from gateway.routing.suffixes import Meaning
-
-PriceOf = Callable[[str, float], PriceRow | None]
 
 _REMEMBERED = 4096
 _TERMS_REMEMBERED = 512
@@ -44,22 +43,19 @@ class Reach(Protocol):
 
 
 class Field:
-    """What all searches of a process share: the catalog, the prices, the health, and what the gates said today.
-
-    `price_of` gives the price row of a model at an instant (epoch seconds).
-    """
+    """What all searches of a process share: the catalog, the prices, the health, and what the gates said today."""
 
     def __init__(
         self,
         *,
         catalog: Catalog,
-        price_of: PriceOf,
+        book: PriceBook,
         reach: Reach,
         health_of: HealthOf,
     ) -> None:
         self.catalog = catalog
         self.chat = catalog.of_kind(CHAT)
-        self.price_of = price_of
+        self.book = book
         self.health_of = health_of
         self.reach = reach
         self.day = ""  # ISO date, UTC
@@ -137,7 +133,7 @@ class Search:
     def through(self, models: Sequence[Model], demand: Demand, sort: str = "") -> list[Passed]:
         """Return the endpoints of the models that pass every gate, in the order in which they are tried."""
         field, call, key, call_id, at = self._field, self.call, self._key, self._call_id, self._at
-        price_of, endpoints_of, look_at = field.price_of, field.endpoints, self.candidates.append
+        book, agreed, endpoints_of, look_at = field.book, key.contracts, field.endpoints, self.candidates.append
         stops = field.stops(demand, models)
         passed: list[Passed] = []
         for model in models:
@@ -148,7 +144,7 @@ class Search:
             stop = stops[model.id]
             cost = None
             if stop is None:
-                row = price_of(model.id, at)
+                row = row_of(book, agreed, model.id, at)
                 cost = demand.cost(model, row)
                 stop = gates.stopped_now(demand, model, row, cost)
             if stop is not None:

@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts import api_keys, audit, provider_credentials
 from accounts.api_keys import NewKey
 from accounts.models import ApiKey, ProviderCredential, Workspace
-from gateway import authentication, errors
+from gateway import authentication, contract_prices, errors
 from gateway.snapshot import Snapshot, read
 from tests.factories.accounts import make_api_key, make_organization, make_provider_credential, make_workspace
 
@@ -177,3 +177,28 @@ def test_a_secret_under_a_lost_master_key_keeps_its_place_and_is_not_usable(
 
     assert credentials_of(knowing(new), new) == [("own", "", False)]
     assert "cannot be decrypted" in caplog.text
+
+
+def test_a_contract_price_prices_calls_from_the_next_look_on() -> None:
+    organization = make_organization()
+    new = make_api_key(organization)
+    snapshot = knowing(new)
+    assert snapshot.keys[digest_of(new)].contracts is None
+    now = timezone.now()
+    price = contract_prices.add(
+        organization=organization,
+        content=contract_prices.Content(pattern="openai/*", discount_basis_points=1_000, valid_from=now),
+        by=None,
+        actor=audit.SYSTEM,
+        now=now,
+    )
+    snapshot.refresh()
+    agreed = snapshot.keys[digest_of(new)].contracts
+    assert agreed is not None
+    assert [term.term_id for term in agreed.terms] == [price.pk]
+    assert agreed.terms[0].matches("openai/gpt-5.4", now.timestamp() + 1)
+    contract_prices.end(price=price, actor=audit.SYSTEM, now=now + dt.timedelta(seconds=9))
+    snapshot.refresh()
+    ended = snapshot.keys[digest_of(new)].contracts
+    assert ended is not None
+    assert not ended.terms[0].matches("openai/gpt-5.4", now.timestamp() + 10)

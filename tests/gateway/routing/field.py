@@ -47,7 +47,7 @@ class FakeReach:
 def router(
     catalog: Catalog, book: PriceBook, *configured: str, health_of: plans.HealthOf = plans.nothing_known
 ) -> Router:
-    return Router(catalog=catalog, price_of=book.row, reach=FakeReach(*configured), health_of=health_of)
+    return Router(catalog=catalog, book=book, reach=FakeReach(*configured), health_of=health_of)
 
 
 def call(model: str, *, task: str = "general", **parts: Any) -> ChatCall:
