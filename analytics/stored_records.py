@@ -83,6 +83,7 @@ class Account(msgspec.Struct, frozen=True, gc=False):
     agent_run: str = ""
     end_user: str = ""
     tags: Mapping[str, str] = {}
+    credential_id: str = ""
 
 
 def account_of(record: RequestLog) -> Account:
@@ -109,6 +110,7 @@ def account_of(record: RequestLog) -> Account:
         record.agent_run,
         record.end_user,
         record.tags,
+        record.credential_id,
     )
 
 

@@ -6,15 +6,16 @@ A crash anywhere leaves the segment unmarked and it is delivered again: ClickHou
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from django.db import Error as DatabaseError
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import api_keys, encryption
+from accounts import api_keys, encryption, provider_credentials
 from analytics import deliveries, loader, spool, stored_records
+from analytics.request_log import MANAGED
 from analytics.stored_records import Account
 from billing import ledger
 
@@ -50,6 +51,7 @@ def load(*, segment_id: str, body: str, sha256: str) -> bool:
             _keep_for_collectors(data, result.records)
     if is_new:
         api_keys.touch_last_used(_last_uses(result.records))
+        _note_credentials(result.records)
     return is_new
 
 
@@ -67,9 +69,31 @@ def _keep_for_collectors(data: bytes, records: Iterable[Account]) -> None:
         logger.error("A segment was not kept for its collectors", extra={"error": type(error).__name__})
 
 
+def _note_credentials(records: Iterable[Account]) -> None:
+    """Note when customers' provider keys were used last, and which calls went from them to the operator's."""
+    used: dict[str, int] = {}
+    fallen: dict[str, int] = {}
+    for record in records:
+        if record.credential_id:
+            noted = fallen if record.key_source == MANAGED else used
+            noted[record.credential_id] = max(record.started_us, noted.get(record.credential_id, 0))
+    if used:
+        provider_credentials.touch_last_used(_times(used))
+    if fallen:
+        for credential in provider_credentials.note_managed_fallbacks(_times(fallen)):
+            logger.warning(
+                "A customer's provider key could not serve, and the operator's did: the first time since it may",
+                extra={"credential_id": credential.pk, "organization_id": credential.organization_id},
+            )
+
+
 def _last_uses(records: Iterable[Account]) -> dict[str, datetime]:
     newest: dict[str, int] = {}
     for record in records:
         if record.started_us > newest.get(record.api_key_id, 0):
             newest[record.api_key_id] = record.started_us
-    return {key_id: datetime.fromtimestamp(started_us / 1_000_000, UTC) for key_id, started_us in newest.items()}
+    return _times(newest)
+
+
+def _times(started_us: Mapping[str, int]) -> dict[str, datetime]:
+    return {found: datetime.fromtimestamp(at / 1_000_000, UTC) for found, at in started_us.items()}

@@ -53,7 +53,16 @@ def decide(state: State, draft: Draft) -> None:
     """
     call = draft.call
     assert call is not None
-    decision = state.router.decide(call, draft.key, call_id=draft.body, at=draft.started_us / 1e6)
+    try:
+        decision = state.router.decide(call, draft.key, call_id=draft.body, at=draft.started_us / 1e6)
+    except errors.NoProvider:
+        if not call.request_keys:
+            raise
+        raise errors.InvalidRequest(
+            "The provider key that came with this request fits no provider of the model. Name its provider"
+            " (`x-portkey-provider`), or leave it out.",
+            code="provider_key_not_usable",
+        ) from None
     if call.native is not None and call.native.needs:
         decision = portability.only_native(decision, call.native)
     elif decision.turns_reasoning_on:

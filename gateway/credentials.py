@@ -103,18 +103,17 @@ class Reach:
         *,
         unit: str,
     ) -> tuple[Endpoint, ...]:
-        managed_ones = () if managed is None else (managed,)
         held = () if own is None else own.by_provider.get(provider, ())
         applying = [one for one in held if not one.models or _is_listed(model, one.models)]
         if own is None or not applying:
-            return managed_ones
+            return () if managed is None else (managed,)
         found = [
             endpoint
             for one in _in_turn(applying, unit)
             if (endpoint := self._with_stored_key(own, one, model, upstream_model)) is not None
         ]
-        if all(one.allows_managed_fallback for one in applying):
-            found += managed_ones
+        if managed is not None and all(one.allows_managed_fallback for one in applying):
+            found.append(replace(managed, stands_in_for=applying[0].credential_id))
         return tuple(found)
 
     def _with_stored_key(

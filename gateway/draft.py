@@ -182,7 +182,7 @@ class Draft:
             parent_span_id=call.trace.parent_span_id,
             client_request_id=call.trace.client_request_id,
             client_retry_count=call.trace.client_retry_count,
-            credential_id=endpoint.credential_id,
+            credential_id=endpoint.noted_credential_id,
             booked_nanousd=self.reserved_nanousd,
         )
 
@@ -263,7 +263,7 @@ class Draft:
             parent_span_id=trace.parent_span_id,
             client_request_id=trace.client_request_id,
             client_retry_count=trace.client_retry_count,
-            credential_id="" if endpoint is None else endpoint.credential_id,
+            credential_id="" if endpoint is None else endpoint.noted_credential_id,
             booked_nanousd=self.booked_nanousd,
         )
 
@@ -303,7 +303,7 @@ class Draft:
             fragments.NOTHING_YET,
             fragments.EMPTY if not call.attribution.tags else request_log.fragment(call.attribution.tags),
             fragments.EMPTY_RECEIPT,
-            fragments.context(call, endpoint.credential_id, self.reserved_nanousd),
+            fragments.context(call, endpoint.noted_credential_id, self.reserved_nanousd),
         )
 
     def record_line(self, *, latency_us: int) -> bytes:
@@ -359,5 +359,5 @@ class Draft:
                 call.attribution.tags,
                 self.receipt_parts(),
             ),
-            fragments.context(call, endpoint.credential_id, self.booked_nanousd),
+            fragments.context(call, endpoint.noted_credential_id, self.booked_nanousd),
         )

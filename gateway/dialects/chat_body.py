@@ -159,6 +159,9 @@ def _with_wishes(
         compatibility.read_body(wishes, decoded)
         if not decoded.get("model"):  # the first of `models` stands in its place
             wishes.prefer(models=wishes.asked("models")[1:])
+        if not _SECRET_FIELDS.isdisjoint(decoded):
+            decoded = _without_secrets(decoded)
+            raw = orjson.dumps(decoded)
     if asked.user:
         wishes.name(end_user=asked.user[:256])
     options = NOTHING
@@ -270,6 +273,14 @@ def _without_options(body: dict[str, Any], options: Mapping[str, Any], *, is_tes
             )
         rest["kairosroute_fault"] = options["fault"]
     return orjson.dumps(rest)
+
+
+# Where clients of other gateways put provider keys: they have been read, and stored content must not hold them.
+_SECRET_FIELDS = frozenset({"api_key", "providerOptions"})
+
+
+def _without_secrets(body: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name not in _SECRET_FIELDS}
 
 
 def _fit_metadata(wishes: Wishes, metadata: Mapping[str, Any], raw: bytes) -> bytes:

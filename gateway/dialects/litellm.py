@@ -81,6 +81,9 @@ CACHE: dict[str, Row] = {
     "namespace": honoured("a room of the cache of its own", prefers("cache_namespace", values.text)),
 }
 
+# A request that names an address would have our keys sent there (LiteLLM had it so, CVE-2024-6587).
+_WHERE = not_applied("where providers are is set by the operator")
+
 FIELDS: dict[str, Row] = {
     "fallbacks": honoured("further models, in order; other fields of an entry are named", _fallbacks),
     "num_retries": honoured("further attempts at the same endpoint", prefers("retries", values.attempts)),
@@ -91,6 +94,10 @@ FIELDS: dict[str, Row] = {
     "drop_params": honoured("`false`: only endpoints that take every parameter sent", _drop_params),
     "mock_response": honoured("test keys only: the simulator answers with this text", _mock),
     "cache": structured("the response cache", CACHE),
+    "api_base": _WHERE,
+    "base_url": _WHERE,
+    "api_version": _WHERE,
+    "api_key": not_applied("provider keys are stored under Provider keys, or come as `Authorization` beside ours"),
 }
 
 

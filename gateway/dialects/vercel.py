@@ -40,7 +40,7 @@ def _byok(wishes: Wishes, value: Any) -> None:
         for credential in credentials if isinstance(credentials, list) else [credentials]:
             api_key = credential.get("apiKey") if isinstance(credential, dict) else None
             if isinstance(api_key, str):
-                wishes.bring_key(values.provider(provider), api_key)
+                wishes.bring_key(values.provider(provider), api_key, is_exclusive=False)
             else:
                 wishes.deny(f"providerOptions.gateway.byok.{provider}")
 

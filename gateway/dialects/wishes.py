@@ -81,10 +81,10 @@ class Wishes:
         """Name something that was asked for and will not be done."""
         self._named[name[:_LONGEST_NAME]] = None
 
-    def bring_key(self, provider: str, api_key: str) -> None:
-        """Pay this call with a provider key of the client's."""
+    def bring_key(self, provider: str, api_key: str, *, is_exclusive: bool = True) -> None:
+        """Pay this call with a provider key of the client's; `is_exclusive`: with these keys, or not at all."""
         if api_key:
-            self.request_keys.append(RequestKey(provider=provider, api_key=api_key))
+            self.request_keys.append(RequestKey(provider=provider, api_key=api_key, is_exclusive=is_exclusive))
 
     def preferences(self) -> Preferences:
         """Return what is asked of routing and serving; the shared constant where that is nothing."""

@@ -26,6 +26,10 @@ GATEWAY_ONLY = SIMULATOR_ONLY | {
     "debug",
     # LiteLLM, Vercel, Martian, KairosRoute's own pages
     "fallbacks",
+    "api_base",
+    "api_key",
+    "api_version",
+    "base_url",
     "num_retries",
     "timeout",
     "stream_timeout",

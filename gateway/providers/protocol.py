@@ -56,6 +56,12 @@ class Endpoint:
     key_source: str = MANAGED  # whose key: managed is the operator's, byok the customer's
     credential_id: str = ""  # which of the customer's; `request` for one that came with the call
     credential_label: str = ""
+    stands_in_for: str = ""  # the customer's key after which the operator's is tried
+
+    @property
+    def noted_credential_id(self) -> str:
+        """What the record names: the customer's key, or on the operator's the one whose call it took over."""
+        return self.credential_id or self.stands_in_for
 
 
 class UpstreamRequest(msgspec.Struct, frozen=True, gc=False):

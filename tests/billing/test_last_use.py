@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, AuditEvent
 from billing import tasks
-from tests.factories.accounts import make_api_key
+from tests.factories.accounts import make_api_key, make_provider_credential
 from tests.factories.records import NOON_US, make_message, make_record, make_segment
 
 pytestmark = [pytest.mark.clickhouse, pytest.mark.django_db, pytest.mark.usefixtures("log_store")]
@@ -37,3 +37,21 @@ def test_a_late_segment_does_not_turn_the_last_use_back() -> None:
 
 def _last_use(key: ApiKey) -> datetime | None:
     return ApiKey.objects.get(pk=key.pk).last_used_at
+
+
+def test_loading_a_segment_notes_the_use_of_provider_keys_and_their_first_fallback() -> None:
+    used, fallen = make_provider_credential(), make_provider_credential(allows_managed_fallback=True)
+    records = [
+        make_record(key_source="byok", credential_id=used.pk, started_us=NOON_US),
+        make_record(key_source="byok", credential_id="request", started_us=NOON_US),
+        make_record(key_source="managed", credential_id=fallen.pk, started_us=NOON_US + MINUTE_US),
+    ]
+    for _ in range(2):
+        tasks.load_segment.run(**make_message(make_segment(records)))
+
+    used.refresh_from_db()
+    fallen.refresh_from_db()
+    assert used.last_used_at == datetime.fromtimestamp(NOON_US / 1_000_000, UTC)
+    assert (used.fell_back_at, fallen.last_used_at) == (None, None)
+    assert fallen.fell_back_at == datetime.fromtimestamp((NOON_US + MINUTE_US) / 1_000_000, UTC)
+    assert AuditEvent.objects.filter(action="provider_credential.fall_back", object_id=fallen.pk).count() == 1
