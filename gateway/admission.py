@@ -320,6 +320,8 @@ class Admission:
         call, endpoint = draft.call, draft.endpoint
         assert call is not None
         assert endpoint is not None
+        if call.operation == estimation.EMBEDDINGS:
+            return None  # vectors of another model would be of no use beside those that the client has
         left = min(meter.purse.room for meter in meters if meter.purse is not None)
         asked = min(left, size.nanousd - 1)
         if asked <= 0:

@@ -14,6 +14,7 @@ from typing import Any
 from gateway import errors, identifiers
 from gateway.dialects.anthropic import ANTHROPIC
 from gateway.dialects.completions import COMPLETIONS, OPENROUTER_COMPLETIONS
+from gateway.dialects.embeddings import EMBEDDINGS, OPENROUTER_EMBEDDINGS
 from gateway.dialects.openai import OPENAI, OPENROUTER
 from gateway.dialects.protocol import Dialect
 from gateway.dialects.responses import RESPONSES
@@ -21,6 +22,7 @@ from gateway.endpoints import (
     chat_completions,
     completions,
     credit_balance,
+    embeddings,
     feedback,
     generation,
     keys,
@@ -43,6 +45,7 @@ _ROUTES: dict[str, tuple[str, Handler]] = {
     "/responses": ("POST", responses.handle),
     "/messages": ("POST", messages.handle),
     "/messages/count_tokens": ("POST", messages.count_tokens),
+    "/embeddings": ("POST", embeddings.handle),
     "/models": ("GET", models.list_models),
     "/feedback": ("POST", feedback.handle),
     "/generation": ("GET", generation.handle),
@@ -58,6 +61,7 @@ _PREFIXES: tuple[tuple[str, str, Handler], ...] = (
 _SPOKEN: dict[str, tuple[Dialect, Dialect]] = {
     "/completions": (COMPLETIONS, OPENROUTER_COMPLETIONS),
     "/responses": (RESPONSES, RESPONSES),
+    "/embeddings": (EMBEDDINGS, OPENROUTER_EMBEDDINGS),
     "/messages": (ANTHROPIC, ANTHROPIC),
     "/messages/count_tokens": (ANTHROPIC, ANTHROPIC),
 }

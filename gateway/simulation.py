@@ -47,11 +47,17 @@ class Simulation:
         collects: bool,
         timeouts: Timeouts,
     ) -> _Sent:
-        """Answer a canonical chat body. Raises what `gateway.upstream` raises for the faults that were asked for."""
+        """Answer a canonical chat body, or texts to embed.
+
+        Raises what `gateway.upstream` raises for the faults that were asked for.
+        """
         request = orjson.loads(body)
-        answer = simulator.send(
-            request, model=request["model"], is_stream=request.get("stream") is True, created=int(time.time())
-        )
+        if path == "/embeddings":
+            answer = simulator.embed(request)
+        else:
+            answer = simulator.send(
+                request, model=request["model"], is_stream=request.get("stream") is True, created=int(time.time())
+            )
         sent = _Sent(answer, timeouts, self._scale)
         if collects or answer.status >= 400:
             sent.response.output_began()

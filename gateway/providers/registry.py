@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
-from gateway.providers import quirks
+from gateway.providers import embeddings, quirks
 from gateway.providers.anthropic_messages import ADAPTER as ANTHROPIC_MESSAGES
 from gateway.providers.gemini import ADAPTER as GEMINI
 from gateway.providers.openai_chat import ADAPTER as OPENAI_CHAT
@@ -188,4 +188,7 @@ def _api_key(key: str, *, variable: str) -> str:
     return key
 
 
-ADAPTERS: dict[str, Adapter] = {adapter.name: adapter for adapter in (OPENAI_CHAT, ANTHROPIC_MESSAGES, GEMINI)}
+ADAPTERS: dict[str, Adapter] = {
+    **{adapter.name: adapter for adapter in (OPENAI_CHAT, ANTHROPIC_MESSAGES, GEMINI)},
+    **embeddings.ADAPTERS,
+}

@@ -20,7 +20,7 @@ from gateway.catalog.prices import PriceBook
 from gateway.context import ChatCall, ExperimentSnapshot, KeySnapshot, LazyBody
 from gateway.preferences import NO_PREFERENCES
 from gateway.providers.protocol import Endpoint
-from gateway.routing import demands, gates, plans, refusals, suffixes
+from gateway.routing import demands, gates, plans, refusals, suffixes, vectors
 from gateway.routing.candidates import Candidate
 from gateway.routing.demands import Demand
 from gateway.routing.plans import HealthOf, Passed
@@ -97,6 +97,8 @@ class Router:
             errors.InvalidRequest: the model does not chat, or nothing can do what the call needs.
             errors.PaymentRequired: nothing is within the price or the cost that the call allows.
         """
+        if call.operation == estimation.EMBEDDINGS:
+            return self._embedding(call, key, call_id, at)
         known = self._known(call.requested_model, call, key, at)
         if known is not None:
             return known
@@ -106,6 +108,26 @@ class Router:
         if resolution.is_auto:
             return self._automatic(call, key, call_id, resolution, at)
         return self._named(call.requested_model, resolution, call, key, call_id, at)
+
+    def _embedding(self, call: ChatCall, key: KeySnapshot, call_id: str, at: float) -> Decision:
+        """Return where texts are embedded: at endpoints of one model only."""
+        if at >= self._day_ends:
+            self._begin_day(at)
+        found = vectors.find(self._field, call, key, call_id=call_id, at=at)
+        decision = self._decision(
+            found.passed,
+            found.search,
+            found.demand,
+            Meaning(models=()),
+            found.resolution,
+            reason=PINNED if found.is_pinned else CHEAPEST,
+            is_pinned=found.is_pinned,
+        )
+        return replace(
+            decision,
+            endpoints=tuple(vectors.spoken(endpoint) for endpoint in decision.endpoints),
+            candidates=vectors.stopped(found),
+        )
 
     def _known(self, name: str, call: ChatCall, key: KeySnapshot, at: float) -> Decision | None:
         """Return a pinned name's decision from memory, where nothing in the call could change it."""

@@ -6,6 +6,6 @@ for seconds, data in answer.schedule(scale=1.0): ...   # the I/O shell sleeps, t
 
 from __future__ import annotations
 
-from gateway.providers.simulator.transmission import PROVIDER, SimulatedAnswer, SimulatedDisconnect, send
+from gateway.providers.simulator.transmission import PROVIDER, SimulatedAnswer, SimulatedDisconnect, embed, send
 
-__all__ = ["PROVIDER", "SimulatedAnswer", "SimulatedDisconnect", "send"]
+__all__ = ["PROVIDER", "SimulatedAnswer", "SimulatedDisconnect", "embed", "send"]

@@ -15,7 +15,7 @@ import orjson
 from gateway.providers import shape
 from gateway.providers.protocol import Usage
 from gateway.providers.simulator import answer as answers
-from gateway.providers.simulator import faults, prose, tokens
+from gateway.providers.simulator import faults, prose, tokens, vectors
 
 Json = dict[str, Any]
 
@@ -107,6 +107,11 @@ def send(
         else _whole(answer, created=created, fault=fault)
     )
     return SimulatedAnswer(200, _EVENTS if is_stream else _JSON, tuple(parts), fault.kind or "ok", answer.usage)
+
+
+def embed(request: Mapping[str, Any]) -> SimulatedAnswer:
+    """Answer a request for embeddings as an OpenAI-shaped provider would, at once."""
+    return SimulatedAnswer(200, _JSON, ((0.0, vectors.answer(request)),))
 
 
 def _seconds(fault: faults.Fault, default: float = faults.NEVER_SECONDS) -> float:
