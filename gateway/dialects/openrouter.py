@@ -16,7 +16,7 @@ from gateway.preferences import DEFAULT_CACHE_TTL_S, MaxPrice
 ECHO = "openrouter"
 METADATA = "openrouter_metadata"  # the echo that puts the object of this name into the answer
 
-_SORTS = {"price": "price", "throughput": "throughput", "latency": "latency"}
+_SORTS = {word: word for word in ("price", "throughput", "latency")}
 _LONGEST_SESSION = 256
 # `cost_tier` says how much may be spent; our router takes the quality that is wanted.
 _BAR_OF_TIER = {"low": 0.0, "medium": 0.5, "high": 0.8}
@@ -32,9 +32,8 @@ def _sort(wishes: Wishes, value: Any) -> None:
     if value == "exacto":  # OpenRouter's own measure of tool calling
         wishes.deny("provider.sort.exacto")
         return
-    if value not in _SORTS:
-        raise Malformed("`price`, `throughput` or `latency`, or an object with one of them as `by`")
-    wishes.prefer(sort=_SORTS[value])
+    expected = "`price`, `throughput` or `latency`, or an object with one of them as `by`"
+    wishes.prefer(sort=values.word_of(_SORTS, value, expected=expected))
 
 
 def _data_collection(wishes: Wishes, value: Any) -> None:
@@ -144,7 +143,7 @@ def _auto_router(wishes: Wishes, plugin: dict[str, Any], *, path: str) -> None:
         elif name == "cost_quality_tradeoff":
             # 0 is all quality, 10 all thrift; a bar of 1 would let nothing pass.
             wishes.prefer(quality_bar=round(0.9 * (1 - values.number(value, most=10.0) / 10), 3))
-        elif name == "cost_tier" and value in _BAR_OF_TIER:
+        elif name == "cost_tier" and isinstance(value, str) and value in _BAR_OF_TIER:
             wishes.prefer(quality_bar=_BAR_OF_TIER[value])
         else:
             wishes.deny(f"{path}.{name}")

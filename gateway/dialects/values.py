@@ -107,6 +107,13 @@ def text(value: Any, *, longest: int = LONGEST_TEXT) -> str:
     return value.strip()[:longest]
 
 
+def word_of(words: Mapping[str, str], value: Any, *, expected: str) -> str:
+    """Return what a word means here. Raises `Malformed`."""
+    if not isinstance(value, str) or value not in words:
+        raise Malformed(expected)
+    return words[value]
+
+
 def names(value: Any) -> tuple[str, ...]:
     """Return the texts of a list. Raises `Malformed`."""
     if not isinstance(value, list) or len(value) > _MOST_NAMES or not all(isinstance(one, str) for one in value):

@@ -16,9 +16,7 @@ _SORTS = {"cost": "price", "ttft": "latency", "tps": "throughput"}
 
 
 def _sort(wishes: Wishes, value: Any) -> None:
-    if value not in _SORTS:
-        raise Malformed("`cost`, `ttft` or `tps`")
-    wishes.prefer(sort=_SORTS[value])
+    wishes.prefer(sort=values.word_of(_SORTS, value, expected="`cost`, `ttft` or `tps`"))
 
 
 def _tags(wishes: Wishes, value: Any) -> None:

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway import errors
 from gateway.context import NOBODY, ChatCall
-from gateway.dialects import chat_body, compatibility, rows
+from gateway.dialects import chat_body, compatibility, kairosroute, litellm, openrouter, portkey, rows, vercel
 from gateway.preferences import NO_PREFERENCES, NO_TRACE, MaxPrice, RunBudget
 from gateway.providers import fields
 
@@ -184,6 +186,10 @@ GRANTED_HEADERS = [
     ("x-litellm-api-key", "kr_live_x"),
 ]
 GRANTED_BODIES = [("usage", {"include": True}), ("route", "fallback"), ("drop_params", True), ("transforms", [])]
+
+
+def _json(value: Any) -> bytes:
+    return msgspec.json.encode(value)
 
 
 def says_nothing(call: ChatCall) -> bool:
@@ -512,3 +518,73 @@ def test_the_first_of_models_stands_in_for_a_missing_model() -> None:
     call = chat_body.parse_chat(raw, {}, is_test=False)
     assert call.requested_model == "a/b"
     assert call.preferences.models == ("c/d",)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=8,
+)
+INNER = {
+    "provider": [*openrouter.PROVIDER, "max_price"],
+    "trace": list(openrouter.TRACE),
+    "cache": list(litellm.CACHE),
+}
+
+
+@given(name=st.sampled_from(sorted(compatibility.FIELD_NAMES)), value=JSON)
+def test_any_value_of_a_field_is_read_or_refused_by_name(name: str, value: Any) -> None:
+    _read_or_refused({name: value})
+
+
+@given(data=st.data(), name=st.sampled_from(sorted(INNER)))
+def test_any_value_inside_an_object_is_read_or_refused_by_name(data: st.DataObject, name: str) -> None:
+    _read_or_refused({name: {data.draw(st.sampled_from(INNER[name])): data.draw(JSON)}})
+
+
+@given(name=st.sampled_from(sorted(vercel.GATEWAY)), value=JSON)
+def test_any_value_of_vercels_options_is_read_or_refused_by_name(name: str, value: Any) -> None:
+    _read_or_refused({"providerOptions": {"gateway": {name: value}}})
+
+
+@given(plugin=st.dictionaries(st.sampled_from(["id", "enabled", "cost_tier", "cost_quality_tradeoff"]), JSON))
+def test_any_plugin_is_read_or_refused_by_name(plugin: dict[str, Any]) -> None:
+    _read_or_refused({"plugins": [{"id": "auto-router", **plugin}]})
+
+
+@given(name=st.sampled_from(sorted(kairosroute.OPTION_NAMES)), value=JSON)
+def test_any_value_of_an_option_is_read_or_refused_by_name(name: str, value: Any) -> None:
+    _read_or_refused({"kairosroute": {name: value}})
+
+
+def _read_or_refused(body: dict[str, Any]) -> None:
+    try:
+        orjson.dumps(body)
+    except orjson.JSONEncodeError:  # a number that JSON's readers do not take
+        return
+    refusals: list[errors.InvalidRequest] = []
+    try:
+        msgspec.json.encode(parse(body).preferences)
+    except errors.InvalidRequest as refusal:
+        refusals.append(refusal)
+    assert all(refusal.param is not None and refusal.http_status == 400 for refusal in refusals)
+
+
+HEADER_NAMES = [
+    name
+    for _, kind, table in compatibility.documented()
+    if kind == "headers"
+    for name, _ in table
+    if not name.startswith("X-KairosRoute-")
+]
+
+
+@given(name=st.sampled_from(HEADER_NAMES), value=st.binary(max_size=40) | JSON.map(_json))
+def test_any_value_of_anothers_header_is_read_or_named(name: str, value: bytes) -> None:
+    sent = {name.lower().encode(): value, b"x-portkey-api-key": b"x"}
+    chat_body.parse_chat(orjson.dumps(ASKED), sent, is_test=False)
+
+
+@given(config=st.dictionaries(st.sampled_from(sorted(portkey.CONFIG)), JSON))
+def test_any_portkey_config_is_read_or_named(config: dict[str, Any]) -> None:
+    chat_body.parse_chat(orjson.dumps(ASKED), {b"x-portkey-config": _json(config)}, is_test=False)
