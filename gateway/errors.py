@@ -8,9 +8,9 @@
     ├── MethodNotAllowed         405
     ├── AuthenticationFailed     401
     ├── PermissionDenied         403
-    │   ├── BudgetExceeded       403  a budget is spent (429 for clients that ask for that form)
-    │   └── CostLimitExceeded    403  the call may cost more than one call is allowed to
+    │   └── BudgetExceeded       403  a budget is spent (429 for clients that ask for that form)
     ├── PaymentRequired          402
+    │   ├── CostLimitExceeded    402  the call may cost more than one call is allowed to
     │   └── BudgetInFlight       402  what is left of a budget is held for calls under way
     ├── RateLimited              429  our own limit
     ├── NoProvider               503  nothing is configured or eligible for the model
@@ -161,8 +161,14 @@ class BudgetExceeded(PermissionDenied):
     default_code = "budget_exceeded"
 
 
-class CostLimitExceeded(PermissionDenied):
+class CostLimitExceeded(PaymentRequired):
+    """402 and no 403: KairosRoute's own SDK takes any 403 for a bad key and drops the message."""
+
     default_code = "COST_LIMIT_EXCEEDED"
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.keeps_code = True
 
 
 class BudgetInFlight(PaymentRequired):

@@ -65,7 +65,7 @@ def over_budget(meter: Meter, *, needed_nanousd: int, is_plain: bool) -> errors.
 
 def over_cost_limit(*, needed_nanousd: int, most_nanousd: int, source: str) -> errors.CostLimitExceeded:
     """Return the refusal of a call that may cost more than one call is allowed to."""
-    refusal = errors.CostLimitExceeded(
+    return errors.CostLimitExceeded(
         f"COST_LIMIT_EXCEEDED: this call may cost {_words(needed_nanousd)} and {source} allows {_words(most_nanousd)}."
         " Nothing was spent. Set a lower max_tokens, send less, or use a cheaper model.",
         metadata={
@@ -74,8 +74,6 @@ def over_cost_limit(*, needed_nanousd: int, most_nanousd: int, source: str) -> e
             "needed_usd": _usd(needed_nanousd),
         },
     )
-    refusal.keeps_code = True
-    return refusal
 
 
 def over_rate(meter: Meter, *, units: int, now: float, is_openrouter: bool) -> errors.RateLimited:

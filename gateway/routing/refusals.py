@@ -129,8 +129,8 @@ _TOLD: dict[str, _Told] = {
         else f"No endpoint of {name} is within `max_price`; raise it or name a cheaper model",
     ),
     gates.BUDGET: (
-        errors.PaymentRequired, COST_LIMIT, "max_cost_usd",
-        lambda name, demand: f"The call may cost more than its limit of {_dollars(demand.max_cost_nanousd)} on {name};"
-        " raise the limit, lower `max_tokens`, or name a cheaper model",
+        errors.CostLimitExceeded, COST_LIMIT, "max_cost_usd",
+        lambda name, demand: f"{COST_LIMIT}: the call may cost more than its limit of"
+        f" {_dollars(demand.max_cost_nanousd)} on {name}; raise the limit, lower `max_tokens`, or name a cheaper model",
     ),
 }  # fmt: skip

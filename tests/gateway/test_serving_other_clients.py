@@ -232,3 +232,30 @@ async def test_a_trace_context_reaches_the_record(tmp_path: Path, has_lane: bool
         await ask(gateway, ASKED, times=2, extra=extra)
         record = gateway.records()[-1]
     assert (record.trace_id, record.client_retry_count) == ("4bf92f3577b34da6a3ce929d0e0e4736", 2)
+
+
+@pytest.mark.parametrize("body", [ASKED, STREAMED], ids=["whole", "stream"])
+async def test_a_call_on_the_clients_own_key_costs_nothing_here_and_says_what_it_cost_there(
+    tmp_path: Path, body: dict[str, Any]
+) -> None:
+    extra = f"Helicone-Auth: Bearer {KEY}\r\n"
+    script = answering(STREAM if body is STREAMED else WHOLE)
+    told: dict[str, Any] = {}
+    for path in ("/v1/chat/completions", OPENROUTER):
+        async with running(tmp_path / path.replace("/", "_"), script, has_lane=True) as gateway:
+            (reply,) = await ask(gateway, body, key="sk-proj-0123456789abcdef", extra=extra, path=path)
+        told[path] = (reply.events()[-1] if body is STREAMED else reply.json())["usage"]
+    assert (told["/v1/chat/completions"]["cost"], told["/v1/chat/completions"]["is_byok"]) == (0.000018, True)
+    assert (told[OPENROUTER]["cost"], told[OPENROUTER]["is_byok"]) == (0, True)
+    assert told[OPENROUTER]["cost_details"]["upstream_inference_cost"] == 0.000018
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", OPENROUTER])
+async def test_a_call_over_its_cost_limit_is_refused_so_that_every_client_can_tell(tmp_path: Path, path: str) -> None:
+    body = {**ASKED, "kairosroute": {"max_cost_usd": 0}}
+    async with running(tmp_path, answering(WHOLE), has_lane=True) as gateway:
+        (reply,) = await ask(gateway, body, path=path)
+    error = reply.json()["error"]
+    assert (reply.status, error["code"]) == (402, "COST_LIMIT_EXCEEDED")
+    assert error["message"].startswith("COST_LIMIT_EXCEEDED: ")
+    assert gateway.provider_hits == []
