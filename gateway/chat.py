@@ -22,7 +22,6 @@ from gateway.preferences import NO_PREFERENCES
 from gateway.providers import shape
 from gateway.providers.protocol import Completion, Endpoint, StreamReader
 from gateway.response_cache import MISS, OFF
-from gateway.routing import portability
 from gateway.signals import NO_SIGNALS, Signals
 from gateway.state import State
 
@@ -63,9 +62,7 @@ def decide(state: State, draft: Draft) -> None:
             " (`x-portkey-provider`), or leave it out.",
             code="provider_key_not_usable",
         ) from None
-    if call.native is not None and call.native.needs:
-        decision = portability.only_native(decision, call.native)
-    elif decision.turns_reasoning_on:
+    if decision.turns_reasoning_on:
         draft.call = call.with_reasoning()
     draft.decision = decision
     dispatch.chart(state.providers, draft)

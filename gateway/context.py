@@ -260,7 +260,8 @@ class ChatCall:
         changed = copy.copy(self)
         changed.raw = orjson.dumps({**body, "reasoning_effort": "medium"})
         changed.body = LazyBody(changed.raw)
-        changed.native = None  # its words do not say so
+        if self.native is not None:
+            changed.native = self.native.unspoken()  # its words do not say so
         return changed
 
 

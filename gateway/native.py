@@ -30,6 +30,10 @@ class NativeRequest(msgspec.Struct, frozen=True, kw_only=True):
     needs: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
 
+    def unspoken(self) -> NativeRequest:
+        """Return what the client wrote for looking up only: no provider gets it in these words."""
+        return msgspec.structs.replace(self, protocol="")
+
     def require_translatable(self) -> None:
         """Raise for a call that only this protocol can carry.
 
@@ -74,3 +78,8 @@ class NativeEvents:
 def of(native: NativeRequest | None, protocol: str) -> NativeRequest | None:
     """Return the native form of a call for an endpoint that speaks `protocol`, None where it has to be translated."""
     return native if native is not None and native.protocol == protocol else None
+
+
+def bound_to(native: NativeRequest | None) -> str:
+    """Return the one protocol whose endpoints may serve a call; empty where any may."""
+    return native.protocol if native is not None and native.needs else ""

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from analytics import assignment
-from gateway import estimation
+from gateway import estimation, native
 from gateway.catalog.models import CHAT, Catalog, Model, Resolution
 from gateway.catalog.prices import PriceBook
 from gateway.context import ChatCall, ExperimentSnapshot, KeySnapshot, LazyBody
@@ -131,7 +131,7 @@ class Router:
 
     def _known(self, name: str, call: ChatCall, key: KeySnapshot, at: float) -> Decision | None:
         """Return a pinned name's decision from memory, where nothing in the call could change it."""
-        if call.preferences is not NO_PREFERENCES or call.request_keys:
+        if call.preferences is not NO_PREFERENCES or call.request_keys or native.bound_to(call.native):
             return None
         # Decisions hold keys: what was decided with a tenant's own is remembered in the tenant's own snapshot.
         remembered = self._pinned if key.credentials is None else key.credentials.decisions
@@ -230,7 +230,8 @@ class Router:
         decision = self._decision(
             endpoints, search, demand, meaning, resolution, reason=PINNED, is_pinned=True, waived=waived
         )
-        if endpoints and not resolution.suffix and call.preferences is NO_PREFERENCES and not waived:
+        is_ordinary = call.preferences is NO_PREFERENCES and not native.bound_to(call.native)
+        if endpoints and not resolution.suffix and is_ordinary and not waived:
             self._remember(name, models, decision, call, key)
         return decision
 

@@ -54,6 +54,7 @@ class Demand(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     requires_free: bool = False
     requires_price: bool = False
     checks_fit: bool = True
+    only_native: tuple[str, ...] = ()  # what only the client's own protocol carries
 
     def output_tokens(self, model: Model) -> int:
         """Return the length that the answer is priced at: the call's bound, or the usual length, within the model's."""
@@ -100,6 +101,7 @@ def of(call: ChatCall, *, day: str, is_automatic: bool, needs_reasoning: bool = 
             excluded_models=wishes.excluded_models if is_automatic else (),
         ),
         input_tokens=estimation.input_tokens(call),
+        only_native=() if call.native is None else call.native.needs[:5],
         asked_output_tokens=_asked_output(body),
         max_price=wishes.max_price,
         max_cost_nanousd=wishes.max_cost_nanousd,

@@ -20,6 +20,7 @@ from gateway.routing.demands import Demand, Terms
 RETIREMENT_NOTICE_DAYS: Final = 90
 
 PROVIDER: Final = "provider"  # its provider is not configured
+PROTOCOL: Final = "protocol"
 MODEL: Final = "model"
 PROVIDERS: Final = "providers"
 DEPRECATION: Final = "deprecation"
@@ -34,8 +35,8 @@ BUDGET: Final = "budget"
 
 # In the order in which they are asked: who got furthest is named where nobody passes.
 NAMES: Final = (
-    PROVIDER, MODEL, PROVIDERS, DEPRECATION, PRIVACY, QUANTIZATION, CAPABILITY, PARAMETERS, CONTEXT, MAX_OUTPUT,
-    PRICE, BUDGET,
+    PROVIDER, PROTOCOL, MODEL, PROVIDERS, DEPRECATION, PRIVACY, QUANTIZATION, CAPABILITY, PARAMETERS, CONTEXT,
+    MAX_OUTPUT, PRICE, BUDGET,
 )  # fmt: skip
 # These hold what the catalog knows of a model against the call. Where a caller names the model, the provider has the
 # last word: see `Demand.checks_fit`.

@@ -86,6 +86,11 @@ def _dollars(nanousd: int | None) -> str:
 
 _Told = tuple[type[errors.GatewayError], str, str, Callable[[str, Demand], str]]
 _TOLD: dict[str, _Told] = {
+    gates.PROTOCOL: (
+        errors.InvalidRequest, "unsupported_by_model", "model",
+        lambda name, demand: f"{', '.join(demand.only_native)}: only a provider that speaks this API itself can serve"
+        f" that, and none behind {name} does; name a model of such a provider, or leave it out",
+    ),
     gates.MODEL: (
         errors.ModelNotFound, "no_allowed_model", "models",
         lambda name, demand: f"No model that {name} may mean is allowed; widen `allowed_models` or `excluded_models`",

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import msgspec
 
+from gateway import native
 from gateway.catalog.contracts import row_of
 from gateway.catalog.models import CHAT, Catalog, Model, Resolution
 from gateway.catalog.prices import PriceBook
@@ -136,11 +137,17 @@ class Search:
         book, agreed, endpoints_of, look_at = field.book, key.contracts, field.endpoints, self.candidates.append
         stops = field.stops(demand, models)
         passed: list[Passed] = []
+        protocol = native.bound_to(call.native)
         for model in models:
             endpoints = endpoints_of(model, call, key, call_id)
             if not endpoints:
                 look_at(Candidate(model.id, model.provider, gates.PROVIDER, "its provider is not configured"))
                 continue
+            if protocol:
+                endpoints = tuple(endpoint for endpoint in endpoints if endpoint.protocol == protocol)
+                if not endpoints:
+                    look_at(Candidate(model.id, model.provider, gates.PROTOCOL, "is reached by another protocol"))
+                    continue
             stop = stops[model.id]
             cost = None
             if stop is None:

@@ -76,6 +76,9 @@ TEXT = (
 )
 STOP = said("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage={"output_tokens": 50})
 END = said("message_stop")
+OVERLOADED = said("error", error={"type": "overloaded_error", "message": "busy"})
+# Nothing was reported: the canonical body of 103 bytes is read as 26 tokens.
+INPUT = 26 * 1_000
 
 
 @asynccontextmanager
@@ -203,7 +206,10 @@ async def test_every_recorded_stream_is_settled_as_in_the_canonical_dialect(tmp_
         await post(gateway, STREAMED)
         await ask(gateway, {**STREAMED, "max_completion_tokens": 100})
         native, translated = gateway.records()
+    assert native.price_state == translated.price_state
     for name in native.__struct_fields__:
+        if native.price_state == "estimated" and name.endswith(("_tokens", "_nanousd")):
+            continue  # estimates go by the size of the body, and the bodies differ
         if name.endswith(("_tokens", "_nanousd")) or name in (
             "price_state",
             "error_class",
@@ -220,17 +226,14 @@ async def test_every_recorded_stream_is_settled_as_in_the_canonical_dialect(tmp_
 @pytest.mark.parametrize(
     ("pieces", "error_class", "cost_nanousd", "price_state"),
     [
-        ((START, *TEXT), "UpstreamCut", 570_000 + 5_000, "priced"),
-        (
-            (START, *TEXT, said("error", error={"type": "overloaded_error", "message": "busy"})),
-            "UpstreamOverloaded",
-            575_000,
-            "priced",
-        ),
-        ((*TEXT, STOP.replace(b',"usage":{"output_tokens":50}', b""), END), "", 0, "unpriced"),
-        ((*TEXT,), "UpstreamCut", 0, "unpriced"),
+        # the input as reported, and 6 bytes said, or 3 of them: 2 tokens, or the 1 that was reported, at 5 dollars
+        ((START, *TEXT), "UpstreamCut", 570_000 + 10_000, "estimated"),
+        ((START, *TEXT, OVERLOADED), "UpstreamOverloaded", 570_000 + 5_000, "estimated"),
+        ((*TEXT, STOP.replace(b',"usage":{"output_tokens":50}', b""), END), "", INPUT + 10_000, "estimated"),
+        ((*TEXT,), "UpstreamCut", INPUT + 10_000, "estimated"),
+        ((START, *TEXT, STOP, END), "", COST_NANOUSD, "priced"),
     ],
-    ids=["cut", "error event", "usage missing", "cut without usage"],
+    ids=["cut", "error event", "usage missing", "cut without usage", "whole"],
 )
 async def test_every_ending_costs_what_was_reported(
     tmp_path: Path, pieces: tuple[bytes, ...], error_class: str, cost_nanousd: int, price_state: str
@@ -279,7 +282,7 @@ async def test_a_client_that_hangs_up_is_settled_with_what_was_reported(tmp_path
         await asyncio.wait_for(is_gone.wait(), 1)
         await asyncio.sleep(0)
         (record,) = gateway.records()
-    assert (record.http_status, record.provider_cost_nanousd) == (499, 575_000)
+    assert (record.http_status, record.provider_cost_nanousd, record.price_state) == (499, 580_000, "estimated")
 
 
 # -- another protocol
@@ -333,7 +336,7 @@ async def test_a_translated_stream_that_is_cut_ends_in_an_error_event(tmp_path: 
         reply = await post(gateway, {**ELSEWHERE, "stream": True})
         (record,) = gateway.records()
     assert events(reply)[-1]["error"]["code"] == "upstream_cut"
-    assert (record.error_class, record.price_state) == ("UpstreamCut", "unpriced")
+    assert (record.error_class, record.price_state) == ("UpstreamCut", "estimated")
 
 
 async def test_what_only_anthropic_can_do_is_refused_elsewhere(tmp_path: Path) -> None:
@@ -345,6 +348,36 @@ async def test_what_only_anthropic_can_do_is_refused_elsewhere(tmp_path: Path) -
     assert told["type"] == "invalid_request_error"
     assert "tools[0] (web_search_20250305)" in told["message"]
     assert gateway.provider_hits == []
+
+
+async def test_the_automatic_choice_falls_on_who_can_run_a_server_tool(tmp_path: Path) -> None:
+    tools = [{"type": "web_search_20250305", "name": "web_search"}]
+    async with serving(tmp_path, answering(http(200, orjson.dumps(MESSAGE)))) as gateway:
+        await post(gateway, {**ASKED, "model": "auto"})
+        reply = await post(gateway, {**ASKED, "model": "auto", "tools": tools})
+        plain, native = gateway.records()
+    assert reply.status == 200
+    assert (plain.provider, native.provider) == ("openai", "anthropic")
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_a_native_call_falls_back_to_another_protocol(tmp_path: Path, is_stream: bool) -> None:
+    body = {**ASKED, "stream": is_stream, "models": ["gpt-4o-mini"], "context_management": {"edits": []}}
+    async with serving(tmp_path, answering(http(529, b"{}"))) as gateway:
+        reply = await post(gateway, body)
+        (record,) = gateway.records()
+    assert reply.status == 200
+    assert b"Hel" in reply.body
+    assert (record.provider, record.attempts, record.provider_cost_nanousd) == ("openai", 2, 18_000)
+    assert "context_management" in orjson.loads(record.receipt)["dropped_params"]
+
+
+async def test_reasoning_switched_on_by_the_models_name_reaches_claude(tmp_path: Path) -> None:
+    asked: list[tuple[bytes, bytes]] = []
+    async with serving(tmp_path, keeping(asked, http(200, orjson.dumps(MESSAGE)))) as gateway:
+        reply = await post(gateway, {**ASKED, "max_tokens": 9000, "model": f"{CLAUDE}:thinking"})
+    assert reply.json()["content"] == MESSAGE["content"]
+    assert orjson.loads(asked[0][1])["thinking"]["type"] == "enabled"
 
 
 # -- Anthropic's own client

@@ -36,6 +36,8 @@ from tests.gateway.test_upstream import read_request
 
 ASKED: dict[str, Any] = {"model": "gpt-4o-mini", "input": "hi"}
 STREAMED = {**ASKED, "stream": True}
+# Nothing was reported: the canonical body is read as 21 tokens at 0.15 dollars a million, 6 bytes said as 2 at 0.60.
+INPUT = 21 * 150
 LOOK: dict[str, Any] = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": False}
 DOCUMENT = Path(__file__).resolve().parents[3] / "shared" / "data" / "openai" / "openapi.json"
 
@@ -121,14 +123,14 @@ async def test_a_stream_says_every_event_in_order(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pieces", "error_class", "cost_nanousd", "price_state"),
     [
-        (WHOLE_STREAM[:3], "UpstreamCut", 0, "unpriced"),
+        (WHOLE_STREAM[:3], "UpstreamCut", INPUT + 1_200, "estimated"),
         (
             (*WHOLE_STREAM[:3], b'data: {"error":{"message":"busy","code":503}}\n\n'),
             "UpstreamOverloaded",
-            0,
-            "unpriced",
+            INPUT + 1_200,
+            "estimated",
         ),
-        ((*WHOLE_STREAM[:4], WHOLE_STREAM[5]), "", 0, "unpriced"),
+        ((*WHOLE_STREAM[:4], WHOLE_STREAM[5]), "", INPUT + 1_200, "estimated"),
         (WHOLE_STREAM, "", 18_000, "priced"),
     ],
     ids=["cut", "error event", "usage missing", "whole"],
@@ -175,7 +177,7 @@ async def test_a_client_that_hangs_up_lets_the_provider_go(tmp_path: Path) -> No
         await asyncio.wait_for(is_gone.wait(), 1)
         await asyncio.sleep(0)
         (record,) = gateway.records()
-    assert (record.http_status, record.price_state) == (499, "unpriced")
+    assert (record.http_status, record.provider_cost_nanousd, record.price_state) == (499, INPUT + 1_200, "estimated")
 
 
 # -- OpenAI's own client

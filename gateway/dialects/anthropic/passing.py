@@ -42,9 +42,9 @@ class PassingWriter:
         return b"".join(said)
 
     def end(self, error: errors.GatewayError | None, facts: Facts) -> bytes:
+        if error is not None:  # what came with the error was not heard, and is not passed on
+            return refusals.event(error, facts)
         rest = self.feed(b"")
-        if error is not None:
-            return rest + refusals.event(error, facts)
         held = [orjson.loads(wire.payload(raw)) for raw in self._held]
         said = [rest]
         for position, data in enumerate(held):

@@ -74,7 +74,7 @@ async def test_the_sdk_gets_a_text_completion_with_its_cost(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("pieces", "error", "cost_nanousd"),
-    [(WHOLE_STREAM, "", 18_000), (WHOLE_STREAM[:3], "UpstreamCut", 0)],
+    [(WHOLE_STREAM, "", 18_000), (WHOLE_STREAM[:3], "UpstreamCut", 21 * 150 + 2 * 600)],
     ids=["whole", "cut"],
 )
 async def test_a_stream_of_text_ends_honestly(
@@ -87,5 +87,5 @@ async def test_a_stream_of_text_ends_honestly(
     assert "".join(choice["text"] for event in events for choice in event["choices"]) == "Hello."
     assert all(event["object"] == "text_completion" for event in events)
     assert any("error" in event for event in events) == bool(error)
-    assert events[-1]["x_kairosroute"]["price_state"] == ("unpriced" if error else "priced")
+    assert events[-1]["x_kairosroute"]["price_state"] == ("estimated" if error else "priced")
     assert (record.error_class, record.provider_cost_nanousd) == (error, cost_nanousd)
