@@ -98,6 +98,7 @@ def rotate(
             granted=old.scopes,
             expires_at=old.expires_at,
             created_by=created_by,
+            guardrails=_guardrails(old),
         )
         before = _facts(old)
         old.replaced_by = new.api_key
@@ -155,6 +156,51 @@ def change(
     return current
 
 
+def set_guardrails(
+    *,
+    api_key: ApiKey,
+    quality_floor: float | None,
+    max_cost_per_request_nanousd: int | None,
+    has_plain_budget_errors: bool,
+    actor: audit.Actor,
+    now: dt.datetime,
+) -> None:
+    """Set what every call of a key is held to; None takes a guardrail away. It holds within two seconds.
+
+    Raises:
+        InvalidKey: the floor is no share from 0 to 1, or the cost is not more than nothing and up to $1,000,000.
+    """
+    if quality_floor is not None and not 0 <= quality_floor <= 1:
+        raise InvalidKey("The quality floor is a number from 0 to 1.")
+    if max_cost_per_request_nanousd is not None and not 0 < max_cost_per_request_nanousd <= 10**15:
+        raise InvalidKey("The most that a request may cost is more than nothing and up to $1,000,000.")
+    with transaction.atomic():
+        current = ApiKey.objects.select_for_update().select_related("workspace").get(pk=api_key.pk)
+        before = _guardrails(current)
+        current.quality_floor = quality_floor
+        current.max_cost_per_request_nanousd = max_cost_per_request_nanousd
+        current.has_plain_budget_errors = has_plain_budget_errors
+        if _guardrails(current) == before:
+            return
+        current.save(
+            update_fields=[
+                "quality_floor",
+                "max_cost_per_request_nanousd",
+                "has_plain_budget_errors",
+                "changed_at",
+            ]
+        )
+        _record(current, "api_key.guardrails", actor=actor, now=now, before=before, after=_guardrails(current))
+
+
+def _guardrails(api_key: ApiKey) -> dict[str, Any]:
+    return {
+        "quality_floor": api_key.quality_floor,
+        "max_cost_per_request_nanousd": api_key.max_cost_per_request_nanousd,
+        "has_plain_budget_errors": api_key.has_plain_budget_errors,
+    }
+
+
 def touch_last_used(used: Mapping[str, dt.datetime]) -> None:
     """Note the last use of many keys, id → time, to the minute. Late news never turns a newer time back.
 
@@ -187,6 +233,7 @@ def _insert(
     granted: list[str],
     expires_at: dt.datetime | None,
     created_by: User | None,
+    guardrails: dict[str, Any] | None = None,
 ) -> NewKey:
     key = tokens.make(mode)
     api_key = ApiKey.objects.create(
@@ -198,6 +245,7 @@ def _insert(
         hint=tokens.hint(key),
         scopes=granted,
         expires_at=expires_at,
+        **(guardrails or {}),
     )
     return NewKey(api_key=api_key, key=key)
 

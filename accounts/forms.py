@@ -6,6 +6,8 @@ Rules of the domain (roles, limits, last owner) stand in the noun modules; a for
 from __future__ import annotations
 
 import datetime as dt
+import zoneinfo
+from decimal import Decimal
 from typing import Any, cast
 
 from django import forms
@@ -136,6 +138,61 @@ class RotationForm(forms.Form):
 
     def overlap(self) -> dt.timedelta:
         return dt.timedelta(seconds=int(self.cleaned_data["overlap_seconds"]))
+
+
+class GuardrailsForm(forms.Form):
+    """What every call of a key is held to."""
+
+    quality_floor = forms.FloatField(
+        label="Quality floor",
+        required=False,
+        min_value=0,
+        max_value=1,
+        widget=forms.NumberInput(attrs={"step": "0.01", "min": "0", "max": "1"}),
+        help_text="0 to 1: automatic routing takes no model that is expected to do worse. Empty: no floor.",
+    )
+    max_cost_usd = forms.DecimalField(
+        label="Most a request may cost (USD)",
+        required=False,
+        min_value=Decimal("0.000001"),
+        max_value=Decimal(1_000_000),
+        max_digits=13,
+        decimal_places=6,
+        widget=forms.NumberInput(attrs={"step": "any"}),
+        help_text="A call that may cost more is refused with COST_LIMIT_EXCEEDED before anything is spent.",
+    )
+    has_plain_budget_errors = forms.BooleanField(
+        label="Answer 429 BUDGET_EXCEEDED when a budget is spent",
+        required=False,
+        help_text="For programs that know this error and not 403 budget_exceeded.",
+    )
+
+    @classmethod
+    def of(cls, api_key: ApiKey) -> GuardrailsForm:
+        """Return the form with a key's guardrails; its fields carry the key's id."""
+        most = api_key.max_cost_per_request_nanousd
+        return cls(
+            prefix=api_key.pk,
+            initial={
+                "quality_floor": api_key.quality_floor,
+                "max_cost_usd": None if most is None else f"{(Decimal(most) / 1_000_000_000).normalize():f}",
+                "has_plain_budget_errors": api_key.has_plain_budget_errors,
+            },
+        )
+
+    def max_cost_nanousd(self) -> int | None:
+        usd: Decimal | None = self.cleaned_data["max_cost_usd"]
+        return None if usd is None else int(usd * 1_000_000_000)
+
+
+class TimeZoneForm(forms.Form):
+    """In which time zone an organization's days begin."""
+
+    time_zone = forms.ChoiceField(
+        label="Time zone",
+        choices=[(name, name) for name in sorted(zoneinfo.available_timezones() - {"localtime", "Factory"})],
+        help_text="Budgets reset at midnight there.",
+    )
 
 
 class InvitationForm(forms.Form):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import zoneinfo
 
 from django.db import IntegrityError, transaction
 
@@ -63,6 +64,30 @@ def rename(*, organization: Organization, name: str, actor: audit.Actor, now: dt
             now=now,
             before={"name": before},
             after={"name": name},
+        )
+
+
+def set_time_zone(*, organization: Organization, time_zone: str, actor: audit.Actor, now: dt.datetime) -> None:
+    """Choose where the organization's days begin: budgets reset at midnight there.
+
+    Raises:
+        InvalidOrganization: it is no IANA name.
+    """
+    if time_zone not in zoneinfo.available_timezones():
+        raise InvalidOrganization("Choose a time zone from the list.")
+    if time_zone == organization.time_zone:
+        return
+    before, organization.time_zone = organization.time_zone, time_zone
+    with transaction.atomic():
+        organization.save(update_fields=["time_zone", "changed_at"])
+        audit.record(
+            organization_id=organization.pk,
+            actor=actor,
+            action="organization.time_zone",
+            target=organization,
+            now=now,
+            before={"time_zone": before},
+            after={"time_zone": time_zone},
         )
 
 

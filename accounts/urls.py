@@ -15,6 +15,7 @@ urlpatterns = [
     path("o/<slug:slug>/keys/", keys.keys, name="keys"),
     path("o/<slug:slug>/keys/new/", keys.key_create, name="key_create"),
     path("o/<slug:slug>/keys/<str:key_id>/rotate/", keys.key_rotate, name="key_rotate"),
+    path("o/<slug:slug>/keys/<str:key_id>/guardrails/", keys.key_guardrails, name="key_guardrails"),
     path("o/<slug:slug>/keys/<str:key_id>/revoke/", keys.key_revoke, name="key_revoke"),
     path("o/<slug:slug>/members/", members.members, name="members"),
     path("o/<slug:slug>/members/invite/", members.member_invite, name="member_invite"),
@@ -28,6 +29,7 @@ urlpatterns = [
     path("o/<slug:slug>/members/<int:membership_id>/remove/", members.member_remove, name="member_remove"),
     path("o/<slug:slug>/settings/", settings.settings, name="settings"),
     path("o/<slug:slug>/settings/name/", settings.organization_rename, name="organization_rename"),
+    path("o/<slug:slug>/settings/time-zone/", settings.organization_time_zone, name="organization_time_zone"),
     path("o/<slug:slug>/settings/remove/", settings.organization_remove, name="organization_remove"),
     path("o/<slug:slug>/settings/workspaces/new/", settings.workspace_create, name="workspace_create"),
     path(

@@ -47,7 +47,7 @@ def known_key(snapshot: Snapshot, headers: Mapping[bytes, bytes]) -> tuple[bytes
 
 
 def require_usable(key: KeySnapshot | None, *, scope: str, now: float) -> KeySnapshot:
-    """Return the key if it may be used for `scope` at `now` (seconds since the epoch).
+    """Return the key if it may be used for `scope` (empty: whatever it may do) at `now` (seconds since the epoch).
 
     Raises:
         errors.AuthenticationFailed: unknown, revoked or expired.
@@ -63,7 +63,7 @@ def require_usable(key: KeySnapshot | None, *, scope: str, now: float) -> KeySna
         raise errors.AuthenticationFailed(
             "This API key has expired. Create a new one under Keys.", code="api_key_expired"
         )
-    if scope not in key.scopes and (key.scopes or scope in key_scopes.EXPLICIT):
+    if scope and scope not in key.scopes and (key.scopes or scope in key_scopes.EXPLICIT):
         raise errors.PermissionDenied(
             f"This API key has no `{scope}` scope. Create one that has it under Keys.",
             code="missing_scope",

@@ -6,7 +6,7 @@ Processes that share budgets lease them from Redis: `gateway.leases`.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from django.db import Error as DatabaseError
@@ -73,14 +73,7 @@ async def spent_in(spend: Spend | None, meter: Meter, organization_id: str, star
     if spend is None:
         return 0
     try:
-        return await asyncio.to_thread(
-            spend.of,
-            organization_id=organization_id,
-            dimension=DIMENSIONS[meter.limit.scope],
-            value=meter.value,
-            starts_at=starts_at,
-            ends_at=ends_at,
-        )
+        return await asyncio.to_thread(_asked, spend.of, meter, organization_id, starts_at, ends_at)
     except DatabaseError:
         raise errors.Unavailable(
             f"What is left of the budget “{meter.limit.name}” cannot be read now. Try again in a moment.",
@@ -91,24 +84,25 @@ async def spent_in(spend: Spend | None, meter: Meter, organization_id: str, star
 
 async def posted_in(meter: Meter, organization_id: str, starts_at: float, ends_at: float) -> int:
     """Return what the ledger alone says was spent; -1 where it does not answer."""
-
-    def read() -> int:
-        close_old_connections()
-        try:
-            return spending.between(
-                organization_id=organization_id,
-                dimension=DIMENSIONS[meter.limit.scope],
-                value=meter.value,
-                starts_at=starts_at,
-                ends_at=ends_at,
-            )
-        finally:
-            close_old_connections()
-
     try:
-        return await asyncio.to_thread(read)
+        return await asyncio.to_thread(_asked, spending.between, meter, organization_id, starts_at, ends_at)
     except DatabaseError:
         return -1
+
+
+def _asked(read: Callable[..., int], meter: Meter, organization_id: str, starts_at: float, ends_at: float) -> int:
+    """Read in a thread, which keeps no connection that has grown old."""
+    close_old_connections()
+    try:
+        return read(
+            organization_id=organization_id,
+            dimension=DIMENSIONS[meter.limit.scope],
+            value=meter.value,
+            starts_at=starts_at,
+            ends_at=ends_at,
+        )
+    finally:
+        close_old_connections()
 
 
 AGENT_RUN = spending.AGENT_RUN

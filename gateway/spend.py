@@ -10,8 +10,6 @@ import logging
 import threading
 from pathlib import Path
 
-from django.db import close_old_connections
-
 from analytics import spool, stored_records
 from analytics.spool import files
 from billing import spending
@@ -37,32 +35,28 @@ class Spend:
         Raises:
             django.db.Error: the ledger does not answer.
         """
-        close_old_connections()
-        try:
-            with self._lock:
-                waiting = self._waiting()
-            # Loading a segment moves its sums from the spool to the ledger; what is read must lie on one side of it.
-            for _ in range(_ATTEMPTS):
-                before = _loaded(waiting)
-                posted = spending.between(
-                    organization_id=organization_id,
-                    dimension=dimension,
-                    value=value,
-                    starts_at=starts_at,
-                    ends_at=ends_at,
-                )
-                if _loaded(waiting) == before:
-                    break
-            first, last = int(starts_at) // spending.QUARTER_S, int(ends_at) // spending.QUARTER_S
-            return posted + sum(
-                booked
-                for segment_id, sums in waiting.items()
-                if segment_id not in before
-                for (owner, of, name, quarter), booked in sums.items()
-                if owner == organization_id and of == dimension and name == value and first <= quarter < last
+        with self._lock:
+            waiting = self._waiting()
+        # Loading a segment moves its sums from the spool to the ledger; what is read must lie on one side of it.
+        for _ in range(_ATTEMPTS):
+            before = _loaded(waiting)
+            posted = spending.between(
+                organization_id=organization_id,
+                dimension=dimension,
+                value=value,
+                starts_at=starts_at,
+                ends_at=ends_at,
             )
-        finally:
-            close_old_connections()
+            if _loaded(waiting) == before:
+                break
+        first, last = int(starts_at) // spending.QUARTER_S, int(ends_at) // spending.QUARTER_S
+        return posted + sum(
+            booked
+            for segment_id, sums in waiting.items()
+            if segment_id not in before
+            for (owner, of, name, quarter), booked in sums.items()
+            if owner == organization_id and of == dimension and name == value and first <= quarter < last
+        )
 
     def _waiting(self) -> dict[str, dict[Key, int]]:
         """Return the sums of every segment whose file is there."""

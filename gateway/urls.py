@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from gateway.views import experiments, guardrails, provider_keys, routing
+from gateway.views import experiments, guardrails, limits, provider_keys, routing
 
 urlpatterns: list[URLPattern] = [
     path("o/<slug:slug>/guardrails/", guardrails.guardrails, name="guardrails"),
@@ -36,6 +36,10 @@ urlpatterns: list[URLPattern] = [
         provider_keys.provider_key_delete,
         name="provider_key_delete",
     ),
+    path("o/<slug:slug>/limits/", limits.overview, name="limits"),
+    path("o/<slug:slug>/limits/new/", limits.create, name="limit_create"),
+    path("o/<slug:slug>/limits/<str:limit_id>/", limits.edit, name="limit"),
+    path("o/<slug:slug>/limits/<str:limit_id>/remove/", limits.remove, name="limit_remove"),
     path("o/<slug:slug>/routing/", routing.routing, name="routing"),
     path("o/<slug:slug>/routing/experiments/new/", experiments.new, name="experiment_new"),
     path("o/<slug:slug>/routing/<str:workspace_id>/", routing.save, name="routing_save"),

@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts import access, api_keys, key_scopes, roles
-from accounts.forms import KeyForm, RotationForm
+from accounts.forms import GuardrailsForm, KeyForm, RotationForm
 from accounts.models import ApiKey, Organization
 
 _ORDER = {"active": 0, "replaced": 1, "disabled": 2, "expired": 3, "revoked": 4}
@@ -26,6 +26,7 @@ class KeyRow:
     api_key: ApiKey
     state: str
     scopes: tuple[str, ...]
+    guardrails_form: GuardrailsForm
 
     @property
     def is_usable(self) -> bool:
@@ -98,6 +99,28 @@ def key_revoke(request: access.MemberRequest, organization: Organization, key_id
     return redirect("keys", organization.slug)
 
 
+@require_POST
+@access.organization_view(roles.MANAGE_KEYS)
+def key_guardrails(request: access.MemberRequest, organization: Organization, key_id: str) -> HttpResponse:
+    """Set what every call of a key is held to."""
+    api_key = get_object_or_404(ApiKey.objects.for_organization(organization.pk), pk=key_id)
+    form = GuardrailsForm(request.POST, prefix=api_key.pk)
+    if not form.is_valid():
+        problems = " ".join(str(problem) for field in form.errors.values() for problem in field)
+        messages.error(request, f"The guardrails of “{api_key.name}” stay as they are. {problems}")
+        return _page(request, organization, status=400)
+    api_keys.set_guardrails(
+        api_key=api_key,
+        quality_floor=form.cleaned_data["quality_floor"],
+        max_cost_per_request_nanousd=form.max_cost_nanousd(),
+        has_plain_budget_errors=form.cleaned_data["has_plain_budget_errors"],
+        actor=access.actor(request),
+        now=timezone.now(),
+    )
+    messages.success(request, f"The guardrails of “{api_key.name}” hold within two seconds.")
+    return redirect("keys", organization.slug)
+
+
 def _page(
     request: access.MemberRequest,
     organization: Organization,
@@ -122,6 +145,7 @@ def _rows(organization: Organization, *, now: dt.datetime) -> list[KeyRow]:
             api_key=api_key,
             state=api_key.state(now),
             scopes=tuple(key_scopes.DESCRIPTIONS.get(scope, scope) for scope in api_key.scopes),
+            guardrails_form=GuardrailsForm.of(api_key),
         )
         for api_key in listed.order_by("-created_at", "pk")
     ]

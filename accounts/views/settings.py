@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts import access, organizations, roles, workspaces
-from accounts.forms import ContentForm, OrganizationForm, WorkspaceForm
+from accounts.forms import ContentForm, OrganizationForm, TimeZoneForm, WorkspaceForm
 from accounts.models import Organization, Workspace
 
 
@@ -50,6 +50,23 @@ def organization_rename(request: access.MemberRequest, organization: Organizatio
             messages.success(request, "The name is changed. Links keep the old one.")
             return redirect("settings", organization.slug)
     return _page(request, organization, organization_form=form, status=400)
+
+
+@require_POST
+@access.organization_view(roles.MANAGE_ORGANIZATION)
+def organization_time_zone(request: access.MemberRequest, organization: Organization) -> HttpResponse:
+    """Choose where the organization's days begin."""
+    form = TimeZoneForm(request.POST)
+    if not form.is_valid():
+        return _page(request, organization, time_zone_form=form, status=400)
+    organizations.set_time_zone(
+        organization=organization,
+        time_zone=form.cleaned_data["time_zone"],
+        actor=access.actor(request),
+        now=timezone.now(),
+    )
+    messages.success(request, f"Budgets reset at midnight in {organization.time_zone}.")
+    return redirect("settings", organization.slug)
 
 
 @require_POST
@@ -142,6 +159,7 @@ def _page(
     organization: Organization,
     *,
     organization_form: OrganizationForm | None = None,
+    time_zone_form: TimeZoneForm | None = None,
     new_workspace_form: WorkspaceForm | None = None,
     edited: Workspace | None = None,
     name_form: WorkspaceForm | None = None,
@@ -159,6 +177,7 @@ def _page(
     ]
     context = {
         "organization_form": organization_form or OrganizationForm(initial={"name": organization.name}),
+        "time_zone_form": time_zone_form or TimeZoneForm(initial={"time_zone": organization.time_zone}),
         "new_workspace_form": new_workspace_form or WorkspaceForm(),
         "sections": sections,
     }

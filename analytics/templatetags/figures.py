@@ -109,3 +109,17 @@ def share_bar(part: int, whole: int) -> SafeString:
         '<rect class="share__fill" width="{}" height="8" rx="2"/></svg>',
         width,
     )
+
+
+@register.simple_tag
+def burn_bar(used: int, allowed: int, tone: str) -> SafeString:
+    """Return a bar as wide as the used share of an allowance, coloured by its tone: fine, warning, danger."""
+    width = 0 if allowed <= 0 else max(0, min(100, round(used / allowed * 100)))
+    return format_html(
+        '<svg class="share__bar burn__bar burn__bar--{}" viewBox="0 0 100 8" preserveAspectRatio="none" role="img"'
+        ' aria-label="{} % used"><rect class="share__track" width="100" height="8" rx="2"/>'
+        '<rect class="share__fill" width="{}" height="8" rx="2"/></svg>',
+        tone,
+        width,
+        width,
+    )

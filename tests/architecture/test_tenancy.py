@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts import audit, invitations, webhooks
 from accounts.models import Organization, ProviderCredential, WebhookDelivery, WebhookEndpoint
 from analytics.models import Collector, Experiment, RouteChange
-from gateway.models import RoutingPolicy
+from gateway.models import Limit, RoutingPolicy
 from tests.architecture import leaky_urls, tenancy
 from tests.architecture.tenancy import Example
 from tests.factories import request_logs
@@ -63,6 +63,10 @@ def _policy_number(organization: Organization) -> int:
     return RoutingPolicy.objects.create(
         organization=organization, workspace=workspace, number=1, default_model="openai/gpt-5.4"
     ).number
+
+
+def _limit(organization: Organization) -> str:
+    return Limit.objects.create(organization=organization, name="All", scope="organization", kind="budget", amount=1).pk
 
 
 def _experiment(organization: Organization) -> str:
@@ -128,9 +132,14 @@ EXAMPLES: dict[str, Example] = {
     "guardrails_save": Example({"workspace_id": _workspace}),
     "invitation_withdraw": Example({"invitation_id": _invitation}),
     "key_create": Example(),
+    "key_guardrails": Example({"key_id": _api_key}),
     "key_revoke": Example({"key_id": _api_key}),
     "key_rotate": Example({"key_id": _api_key}),
     "keys": Example(),
+    "limit": Example({"limit_id": _limit}),
+    "limit_create": Example(),
+    "limit_remove": Example({"limit_id": _limit}),
+    "limits": Example(),
     "member_change_role": Example({"membership_id": _membership}),
     "member_invite": Example(),
     "member_remove": Example({"membership_id": _membership}),
@@ -141,6 +150,7 @@ EXAMPLES: dict[str, Example] = {
     "organization_leave": Example(),
     "organization_remove": Example(),
     "organization_rename": Example(),
+    "organization_time_zone": Example(),
     "overview": Example(),
     "provider_key_change": Example({"credential_id": _provider_credential}),
     "provider_key_create": Example(),
