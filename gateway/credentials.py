@@ -24,9 +24,8 @@ from gateway import simulation
 from gateway.catalog.models import Model
 from gateway.context import ChatCall, Credentials, CredentialSnapshot, KeySnapshot, RequestKey
 from gateway.providers import quirks, registry
-from gateway.providers.protocol import REQUEST, Endpoint
+from gateway.providers.protocol import GUARDED, REQUEST, Endpoint
 from gateway.providers.registry import Provider, ProviderMisconfigured, Registry
-from gateway.upstream import GUARDED
 
 # How providers' keys begin, where that names one provider. Many begin with `sk-`: that says nothing.
 _FORMS = (

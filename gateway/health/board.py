@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from gateway import errors
 from gateway.fallback import TraitsOf
 from gateway.health.window import CLOSED, MIN_SAMPLES, Figures, Window
-from gateway.providers.protocol import REQUEST, Endpoint
+from gateway.providers.protocol import GUARDED, REQUEST, Endpoint
 
 # An endpoint goes behind its peers when its weight is below this share of the best one's.
 MATERIAL = 0.8
@@ -224,8 +224,10 @@ class Board:
         return HEALTHY if row.window.weight(now) >= MATERIAL else DEGRADED
 
     def each(self) -> Iterator[Row]:
-        """Yield the endpoints that were called lately."""
-        yield from self.rows.values()
+        """Yield the endpoints that were called lately. Customers' own servers are nobody else's business: left out."""
+        for row in list(self.rows.values()):
+            if not row.base_url.startswith(GUARDED):
+                yield row
 
     def forget_idle(self, now: float) -> None:
         """Forget endpoints that nobody called for ten minutes, and refusals that are long over."""

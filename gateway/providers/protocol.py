@@ -16,6 +16,7 @@ import orjson
 from analytics.request_log import MANAGED
 from gateway.native import NativeAnswer, NativeEvents, NativeRequest
 
+GUARDED = "guarded+"  # begins a base URL that a customer named
 REQUEST = "request"  # the credential's id of a key that came with the call
 
 

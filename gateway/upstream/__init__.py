@@ -10,6 +10,6 @@ connection, no redirects, no cookies, no content encodings (we ask for identity)
 from __future__ import annotations
 
 from gateway.upstream.connection import Connection, Response, Sink, Timeouts
-from gateway.upstream.pool import GUARDED, Exchange, Pool, Upstream
+from gateway.upstream.pool import Exchange, Pool, Upstream
 
-__all__ = ["GUARDED", "Connection", "Exchange", "Pool", "Response", "Sink", "Timeouts", "Upstream"]
+__all__ = ["Connection", "Exchange", "Pool", "Response", "Sink", "Timeouts", "Upstream"]

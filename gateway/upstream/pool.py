@@ -22,11 +22,11 @@ from urllib.parse import urlsplit
 from accounts import outbound
 from accounts.outbound import Guard
 from gateway import errors
+from gateway.providers.protocol import GUARDED
 from gateway.upstream.connection import Connection, Response, Timeouts
 
 logger = logging.getLogger(__name__)
 
-GUARDED = "guarded+"
 _SWEEP_S = 0.25
 _QUIET_SWEEPS = 240  # a minute: longer than any connection is between being made and being used
 _IDLE_S = 50.0  # below the keep-alive of common load balancers (60 s), so that we close first

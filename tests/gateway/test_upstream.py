@@ -12,7 +12,8 @@ import pytest
 from accounts import addresses
 from accounts.outbound import Guard
 from gateway import errors
-from gateway.upstream import GUARDED, Timeouts, Upstream
+from gateway.providers.protocol import GUARDED
+from gateway.upstream import Timeouts, Upstream
 
 HEADERS = (("content-type", "application/json"), ("authorization", "Bearer secret"))
 BRISK = Timeouts(connect=1.0, first_byte=0.3, between_pieces=0.3, total=5.0)
