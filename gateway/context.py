@@ -47,15 +47,18 @@ class PolicySnapshot:
     baseline_model: str = ""
 
 
+# Patterns of models, and of providers; empty: all.
+AllowList = tuple[tuple[str, ...], tuple[str, ...]]
+ANYTHING: AllowList = ((), ())
+
+
 @dataclass(frozen=True, slots=True)
 class GuardrailSnapshot:
-    """What a workspace lets pass and what it keeps: categories of `gateway.guardrails`; patterns of models and
-    providers, empty for all."""
+    """What a workspace lets pass and what it keeps: categories of `gateway.guardrails`, and where its calls may go."""
 
     redacted: frozenset[str] = frozenset()
     blocked: frozenset[str] = frozenset()
-    allowed_models: tuple[str, ...] = ()
-    allowed_providers: tuple[str, ...] = ()
+    allow_list: AllowList = ANYTHING
 
 
 NO_GUARDRAILS = GuardrailSnapshot()
@@ -114,7 +117,7 @@ class Credentials:
 
     by_provider: Mapping[str, tuple[CredentialSnapshot, ...]]
     is_weighted: bool = False
-    decisions: dict[tuple[str, bool], Any] = field(default_factory=dict, repr=False)
+    decisions: dict[tuple[str, bool, AllowList], Any] = field(default_factory=dict, repr=False)
     providers: dict[str, Any] = field(default_factory=dict, repr=False)
 
 

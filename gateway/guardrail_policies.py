@@ -84,8 +84,7 @@ def _snapshot(content: Content) -> GuardrailSnapshot:
     return GuardrailSnapshot(
         redacted=frozenset(content.redacted),
         blocked=frozenset(content.blocked),
-        allowed_models=content.allowed_models,
-        allowed_providers=content.allowed_providers,
+        allow_list=(content.allowed_models, content.allowed_providers),
     )
 
 

@@ -17,7 +17,7 @@ from analytics import assignment
 from gateway import estimation, native
 from gateway.catalog.models import CHAT, Catalog, Model, Resolution
 from gateway.catalog.prices import PriceBook
-from gateway.context import ChatCall, ExperimentSnapshot, KeySnapshot, LazyBody
+from gateway.context import AllowList, ChatCall, ExperimentSnapshot, KeySnapshot, LazyBody
 from gateway.preferences import NO_PREFERENCES
 from gateway.providers.protocol import Endpoint
 from gateway.routing import demands, gates, plans, refusals, suffixes, vectors
@@ -86,7 +86,7 @@ class Router:
         self._reach = reach
         self._field = Field(catalog=catalog, book=book, reach=reach, health_of=health_of)
         self._day_ends = 0.0
-        self._pinned: dict[tuple[str, bool], _Pinned] = {}  # of keys without provider keys of their own
+        self._pinned: dict[tuple[str, bool, AllowList], _Pinned] = {}  # of keys without provider keys of their own
 
     def decide(self, call: ChatCall, key: KeySnapshot, *, call_id: str, at: float) -> Decision:
         """Return where a call of the moment `at` (epoch seconds) goes.
@@ -135,7 +135,7 @@ class Router:
             return None
         # Decisions hold keys: what was decided with a tenant's own is remembered in the tenant's own snapshot.
         remembered = self._pinned if key.credentials is None else key.credentials.decisions
-        pinned: _Pinned | None = remembered.get((name, key.is_test))
+        pinned: _Pinned | None = remembered.get((name, key.is_test, key.guardrails.allow_list))
         if pinned is None or at >= pinned.until:
             return None
         if pinned.is_only or (len(call.raw) <= pinned.most_bytes and _is_plain(call)):
@@ -209,7 +209,7 @@ class Router:
         if models[0].kind != CHAT:
             raise refusals.no_chat_model(models[0])
         meaning = self._field.meaning(resolution, models, call.dialect)
-        demand = demands.of(call, day=self._field.day, is_automatic=False)
+        demand = demands.of(call, day=self._field.day, is_automatic=False, allow_list=key.guardrails.allow_list)
         if meaning.requires_free:
             demand = msgspec.structs.replace(demand, requires_free=True)
         search = Search(self._field, call, key, call_id=call_id, at=at)
@@ -253,7 +253,9 @@ class Router:
             # Estimates are of one call and are not kept.
             candidates = tuple(msgspec.structs.replace(one, cost_nanousd=None) for one in decision.candidates)
             kept = replace(decision, candidates=candidates, estimated_cost_nanousd=None, estimated_input_tokens=None)
-            remembered[name, key.is_test] = _Pinned(kept, self._day_ends, is_only, most_bytes)
+            remembered[name, key.is_test, key.guardrails.allow_list] = _Pinned(
+                kept, self._day_ends, is_only, most_bytes
+            )
 
     def _cheapest(
         self,
@@ -267,7 +269,11 @@ class Router:
     ) -> Decision:
         meaning = self._field.meaning(resolution, self._field.chat, call.dialect)
         demand = demands.of(
-            call, day=self._field.day, is_automatic=True, needs_reasoning=resolution.suffix == suffixes.THINKING
+            call,
+            day=self._field.day,
+            is_automatic=True,
+            allow_list=key.guardrails.allow_list,
+            needs_reasoning=resolution.suffix == suffixes.THINKING,
         )
         if meaning.requires_free:
             demand = msgspec.structs.replace(demand, requires_free=True)

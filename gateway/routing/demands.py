@@ -13,7 +13,7 @@ import msgspec
 from gateway import estimation
 from gateway.catalog.models import Model
 from gateway.catalog.prices import PriceRow
-from gateway.context import ChatCall
+from gateway.context import ANYTHING, AllowList, ChatCall
 from gateway.preferences import MaxPrice
 
 # What an answer is taken to be long where the call sets no bound.
@@ -32,6 +32,7 @@ class Terms(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     day: str  # ISO date, UTC
     is_automatic: bool = False
+    allow_list: AllowList = ANYTHING
     capabilities: frozenset[str] = frozenset()
     parameters: frozenset[str] = frozenset()
     requires_zdr: bool = False
@@ -70,7 +71,9 @@ class Demand(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return -(-exact // 1_000_000)
 
 
-def of(call: ChatCall, *, day: str, is_automatic: bool, needs_reasoning: bool = False) -> Demand:
+def of(
+    call: ChatCall, *, day: str, is_automatic: bool, allow_list: AllowList = ANYTHING, needs_reasoning: bool = False
+) -> Demand:
     """Return what a call demands on a day (ISO date, UTC)."""
     wishes, body = call.preferences, call.body
     needs = _media(body.get("messages") or ()).union(wishes.capabilities)
@@ -90,6 +93,7 @@ def of(call: ChatCall, *, day: str, is_automatic: bool, needs_reasoning: bool = 
         terms=Terms(
             day=day,
             is_automatic=is_automatic,
+            allow_list=allow_list,
             capabilities=frozenset(needs),
             parameters=frozenset(body) - _NOT_PARAMETERS if wishes.requires_parameters else frozenset(),
             requires_zdr=wishes.requires_zdr,

@@ -20,6 +20,7 @@ from gateway.routing.demands import Demand, Terms
 RETIREMENT_NOTICE_DAYS: Final = 90
 
 PROVIDER: Final = "provider"  # its provider is not configured
+ALLOW_LIST: Final = "allow_list"  # the workspace's guardrails
 PROTOCOL: Final = "protocol"
 MODEL: Final = "model"
 PROVIDERS: Final = "providers"
@@ -35,8 +36,8 @@ BUDGET: Final = "budget"
 
 # In the order in which they are asked: who got furthest is named where nobody passes.
 NAMES: Final = (
-    PROVIDER, PROTOCOL, MODEL, PROVIDERS, DEPRECATION, PRIVACY, QUANTIZATION, CAPABILITY, PARAMETERS, CONTEXT,
-    MAX_OUTPUT, PRICE, BUDGET,
+    PROVIDER, ALLOW_LIST, PROTOCOL, MODEL, PROVIDERS, DEPRECATION, PRIVACY, QUANTIZATION, CAPABILITY, PARAMETERS,
+    CONTEXT, MAX_OUTPUT, PRICE, BUDGET,
 )  # fmt: skip
 # These hold what the catalog knows of a model against the call. Where a caller names the model, the provider has the
 # last word: see `Demand.checks_fit`.
@@ -103,6 +104,15 @@ def _matches(pattern: str, name: str) -> bool:
             return False
         at = found + len(piece)
     return len(name) - at >= len(last) and name.endswith(last)
+
+
+def _allow_list(terms: Terms, model: Model, provider: Provider | None) -> str:
+    models, providers = terms.allow_list
+    if models and not any(matches(pattern, model) for pattern in models):
+        return "not among the workspace's models"
+    if providers and not any(_matches(pattern, model.provider) for pattern in providers):
+        return "not among the workspace's providers"
+    return ""
 
 
 def _model(terms: Terms, model: Model, provider: Provider | None) -> str:
@@ -185,6 +195,7 @@ def _price(demand: Demand, row: PriceRow | None) -> str:
 
 _Daily = Callable[[Terms, Model, Provider | None], str]
 _DAILY: Final[tuple[tuple[str, _Daily], ...]] = (
+    (ALLOW_LIST, _allow_list),
     (MODEL, _model),
     (PROVIDERS, _providers),
     (DEPRECATION, _deprecation),

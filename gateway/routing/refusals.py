@@ -86,6 +86,11 @@ def _dollars(nanousd: int | None) -> str:
 
 _Told = tuple[type[errors.GatewayError], str, str, Callable[[str, Demand], str]]
 _TOLD: dict[str, _Told] = {
+    gates.ALLOW_LIST: (
+        errors.PermissionDenied, "model_not_allowed", "model",
+        lambda name, demand: f"The workspace's guardrails allow no model or provider that {name} leads to; name another"
+        " model, or ask who manages the workspace's routing to allow it",
+    ),
     gates.PROTOCOL: (
         errors.InvalidRequest, "unsupported_by_model", "model",
         lambda name, demand: f"{', '.join(demand.only_native)}: only a provider that speaks this API itself can serve"

@@ -42,7 +42,7 @@ def test_a_developer_sets_guardrails_and_gateways_get_them(cast: Cast, urls: dic
     assert event.after["blocked"] == ["card"]
     ((_, key),) = snapshot.read(ApiKey.objects.all())
     assert key.guardrails.blocked == {"card"}
-    assert key.guardrails.allowed_models == ("openai/*",)
+    assert key.guardrails.allow_list == (("openai/*",), ())
 
 
 def test_a_workspace_that_set_nothing_redacts_all_that_it_stores(cast: Cast) -> None:
