@@ -255,6 +255,12 @@ class ChatCall:
         self.native = native
         self.body: Mapping[str, Any] = LazyBody(raw, is_plain=is_plain) if body is None else body
 
+    @property
+    def said(self) -> Any:
+        """What the client said: its messages, or the texts that are to be embedded."""
+        body = self.body
+        return body["messages"] if "messages" in body else body.get("input")
+
     def with_reasoning(self) -> ChatCall:
         """Return the call with reasoning switched on, unless it says itself how much it wants."""
         body = self.body

@@ -103,7 +103,7 @@ async def _serve_once(state: State, request: Request, draft: Draft, started: flo
     call = draft.call
     assert call is not None
     if draft.key.guardrails.blocked:
-        guardrails.require_clean(call.body["messages"], draft.key.guardrails.blocked)
+        guardrails.require_clean(call.said, draft.key.guardrails.blocked)
     if call.preferences.cache_ttl_s is not None:
         cached = await state.responses.find(call, draft.key)
         if cached is not None:

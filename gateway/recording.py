@@ -231,7 +231,7 @@ class Recorder:
         if call is None:
             return None
         cap = key.content_cap_bytes
-        asked, answered = self._redacted(call.body["messages"], key), self._redacted(draft.response, key)
+        asked, answered = self._redacted(call.said, key), self._redacted(draft.response, key)
         content = events.RequestContent(
             organization_id=key.organization_id,
             workspace_id=key.workspace_id,

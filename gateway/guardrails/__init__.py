@@ -24,8 +24,8 @@ def chosen(categories: Collection[str]) -> tuple[Detector, ...]:
     return tuple(detector for category, detector in DETECTORS.items() if category in categories)
 
 
-def require_clean(messages: Iterable[Mapping[str, Any]], categories: Collection[str]) -> None:
-    """Refuse a call whose messages hold what the workspace keeps from providers.
+def require_clean(said: Any, categories: Collection[str]) -> None:
+    """Refuse a call whose messages or texts hold what the workspace keeps from providers.
 
     Raises:
         errors.PermissionDenied: something was found; the error names the categories and never what was found.
@@ -34,7 +34,7 @@ def require_clean(messages: Iterable[Mapping[str, Any]], categories: Collection[
     found = sorted(
         {
             detector.category
-            for text in _texts(messages)
+            for text in _texts(said)
             for detector in detectors
             if next(iter(detector.find(text)), None) is not None
         }

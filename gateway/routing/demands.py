@@ -71,9 +71,7 @@ class Demand(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return -(-exact // 1_000_000)
 
 
-def of(
-    call: ChatCall, *, day: str, is_automatic: bool, allow_list: AllowList = ANYTHING, needs_reasoning: bool = False
-) -> Demand:
+def of(call: ChatCall, *, day: str, is_automatic: bool, allow_list: AllowList, needs_reasoning: bool = False) -> Demand:
     """Return what a call demands on a day (ISO date, UTC)."""
     wishes, body = call.preferences, call.body
     needs = _media(body.get("messages") or ()).union(wishes.capabilities)

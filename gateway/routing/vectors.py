@@ -13,7 +13,7 @@ import msgspec
 
 from gateway import errors
 from gateway.catalog.models import EMBEDDING, Model, Resolution
-from gateway.context import ChatCall, KeySnapshot
+from gateway.context import AllowList, ChatCall, KeySnapshot
 from gateway.providers import embeddings
 from gateway.providers.protocol import Endpoint
 from gateway.routing import demands, gates, plans, refusals
@@ -54,7 +54,7 @@ def find(field: Field, call: ChatCall, key: KeySnapshot, *, call_id: str, at: fl
             raise refusals.not_found(name, resolution)
         if models[0].is_described and models[0].kind != EMBEDDING:
             raise _no_embedding_model(models[0])
-    demand = _demand(call, models, day=field.day, is_automatic=is_automatic)
+    demand = _demand(call, models, day=field.day, is_automatic=is_automatic, allow_list=key.guardrails.allow_list)
     search = Search(field, call, key, call_id=call_id, at=at)
     passed = [one for one in search.through(models, demand, plans.PRICE if is_automatic else "") if _can_embed(one)]
     if not passed:
@@ -93,9 +93,11 @@ def stopped(found: Found) -> tuple[Candidate, ...]:
     )
 
 
-def _demand(call: ChatCall, models: tuple[Model, ...], *, day: str, is_automatic: bool) -> Demand:
+def _demand(
+    call: ChatCall, models: tuple[Model, ...], *, day: str, is_automatic: bool, allow_list: AllowList
+) -> Demand:
     """Return what the call demands: a length of the vectors that is not the model's own must be possible there."""
-    demand = demands.of(call, day=day, is_automatic=is_automatic)
+    demand = demands.of(call, day=day, is_automatic=is_automatic, allow_list=allow_list)
     needs = set(demand.terms.capabilities)
     wanted = call.body.get(_DIMENSIONS)
     if wanted is not None and (is_automatic or models[0].dimensions != wanted):

@@ -17,6 +17,7 @@ from tests.factories.calls import make_key
 from tests.gateway.rig import ANSWER, ASKED, STREAMED, answering, ask, chunk, chunked, http, running
 
 MAIL = {"messages": [{"role": "user", "content": "I am ann@acme.com"}]}
+CLEAN = {"messages": [{"role": "user", "content": "hi"}]}
 
 
 async def test_a_call_that_holds_what_is_kept_back_never_leaves(tmp_path: Path, has_lane: bool) -> None:
@@ -59,3 +60,31 @@ async def test_what_is_stored_is_redacted_however_it_was_cut_into_chunks(tmp_pat
     stored = msgspec.json.decode(content, type=RequestContent)
     assert orjson.loads(stored.request) == [{"role": "user", "content": "I am [email]"}]
     assert orjson.loads(stored.response)["content"] == "Hello [email]!"
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"model": "text-embedding-3-small", "input": ["fine", "I am ann@acme.com"]}),
+        ("/v1/completions", {"model": "gpt-4o-mini", "prompt": "I am ann@acme.com"}),
+        ("/v1/responses", {"model": "gpt-4o-mini", "input": "I am ann@acme.com"}),
+        ("/v1/messages", {"model": "gpt-4o-mini", "max_tokens": 9, **MAIL}),
+        ("/v1/messages", {"model": "gpt-4o-mini", "max_tokens": 9, "system": "I am ann@acme.com", **CLEAN}),
+    ],
+)
+async def test_every_door_keeps_it_back(tmp_path: Path, path: str, body: dict[str, Any]) -> None:
+    key = make_key(guardrails=GuardrailSnapshot(blocked=frozenset({"email"})))
+    async with running(tmp_path, answering(http(500, b"{}")), has_lane=True, key=key) as gateway:
+        (refused,) = await ask(gateway, body, path=path)
+    assert refused.status == 403
+    assert b"guardrails" in refused.body
+    assert gateway.provider_hits == []
+
+
+@pytest.mark.parametrize("model", ["text-embedding-3-small", "kr-auto-embed"])
+async def test_embeddings_go_where_the_workspace_allows(tmp_path: Path, model: str) -> None:
+    key = make_key(guardrails=GuardrailSnapshot(allow_list=((), ("google",))))
+    async with running(tmp_path, answering(http(500, b"{}")), has_lane=True, key=key) as gateway:
+        (refused,) = await ask(gateway, {"model": model, "input": "hi"}, path="/v1/embeddings")
+    assert refused.status == 403
+    assert refused.json()["error"]["code"] == "model_not_allowed"
