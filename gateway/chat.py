@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from analytics.request_log import BYOK, ESTIMATED, UNPRICED, UNUSED
@@ -54,9 +55,9 @@ def decide(state: State, draft: Draft) -> None:
     assert call is not None
     try:
         decision = state.router.decide(call, draft.key, call_id=draft.body, at=draft.started_us / 1e6)
-    except errors.NoProvider:
+    except errors.NoProvider as error:
         if not call.request_keys:
-            raise
+            raise _with_broken_keys(error, draft.key) from None
         raise errors.InvalidRequest(
             "The provider key that came with this request fits no provider of the model. Name its provider"
             " (`x-portkey-provider`), or leave it out.",
@@ -66,6 +67,16 @@ def decide(state: State, draft: Draft) -> None:
         draft.call = call.with_reasoning()
     draft.decision = decision
     dispatch.chart(state.providers, draft)
+
+
+def _with_broken_keys(error: errors.NoProvider, key: KeySnapshot) -> errors.NoProvider:
+    """Return the error with what the customer can mend: their keys that keep the operator's away and cannot be used."""
+    held = () if key.credentials is None else chain.from_iterable(key.credentials.by_provider.values())
+    broken = [one.label for one in held if not one.is_usable]
+    if broken:
+        labels = ", ".join(f"“{label}”" for label in broken)
+        error.message += f" Of your provider keys, {labels} cannot be used: replace it under Provider keys."
+    return error
 
 
 def note_intent(state: State, draft: Draft) -> None:

@@ -13,9 +13,12 @@ from gateway.state import State
 
 
 async def list_models(state: State, request: Request, dialect: Dialect) -> None:
-    """Answer the models that this key can reach: all of them for a test key, those of configured providers else."""
+    """Answer the models that this key can reach: all of them for a test key, else those of the providers that the
+    operator configured or the customer has keys for."""
     key = await pipeline.authenticate(state, request, scope="models")
-    providers = None if key.is_test else state.registry.names()
+    providers = (
+        None if key.is_test else {*state.registry.names(), *(key.credentials.by_provider if key.credentials else ())}
+    )
     await send_json(
         request,
         listing.openai_list(

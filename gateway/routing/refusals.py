@@ -60,14 +60,14 @@ def not_configured(name: str, candidates: Sequence[Candidate]) -> errors.NoProvi
     providers = sorted({one.provider for one in candidates})
     if len(providers) > 4 or not providers:
         return errors.NoProvider(
-            f"No provider is configured that could serve `{name[:100]}`. Configure one with"
-            " KAIROS_PROVIDER_<NAME>_API_KEY, or use a test key for the simulator.",
+            f"No provider is configured that could serve `{name[:100]}`. Add your own key under"
+            " Provider keys, let the operator set KAIROS_PROVIDER_<NAME>_API_KEY, or use a test key for the simulator.",
             code="no_provider_configured",
         )
     variables = " or ".join(f"KAIROS_PROVIDER_{provider.upper().replace('-', '_')}_API_KEY" for provider in providers)
     return errors.NoProvider(
-        f"No provider that serves `{candidates[0].model}` is configured. Set {variables},"
-        " or use a test key for the simulator.",
+        f"No provider that serves `{candidates[0].model}` is configured. Add your own key under"
+        f" Provider keys, let the operator set {variables}, or use a test key for the simulator.",
         code="no_provider_configured",
     )
 

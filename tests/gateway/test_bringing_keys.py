@@ -15,7 +15,7 @@ import pytest
 from gateway.context import CredentialSnapshot, KeySnapshot
 from gateway.provider_keys import _arranged
 from tests.factories.calls import make_key
-from tests.gateway.rig import ANSWER, ASKED, STREAMED, WHOLE_STREAM, Script, ask, chunked, http, running
+from tests.gateway.rig import ANSWER, ASKED, STREAMED, WHOLE_STREAM, Script, ask, chunked, http, read_reply, running
 from tests.gateway.test_upstream import read_request
 
 OK = http(200, orjson.dumps(ANSWER))
@@ -208,3 +208,27 @@ async def test_a_request_cannot_say_where_a_provider_is(tmp_path: Path, has_lane
 
     assert (reply.status, shown) == (200, ["sk-own-c4n4ry-one"])
     assert orjson.loads(records[0].receipt)["not_applied"] == [field, "api_key"]
+
+
+async def test_a_key_that_cannot_be_used_is_named_where_nothing_else_serves(tmp_path: Path) -> None:
+    script, shown = provider(lambda key: OK)
+    key = owner(held(label="Moved away", api_key="", is_usable=False))
+    async with running(tmp_path, script, has_lane=False, key=key) as gateway:
+        (reply,) = await ask(gateway, ASKED)
+
+    assert (reply.status, shown) == (503, [])
+    assert "Of your provider keys, “Moved away” cannot be used" in reply.json()["error"]["message"]
+
+
+async def test_models_of_a_provider_that_only_the_customer_has_are_listed(tmp_path: Path) -> None:
+    script, _ = provider(lambda key: OK)
+    own = held(provider="groq", api_key="gsk_own")
+    listed = {}
+    for name, key in {"with": owner(own), "without": make_key()}.items():
+        async with running(tmp_path / name, script, has_lane=False, key=key) as gateway:
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            writer.write(b"GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer kr_live_test\r\n\r\n")
+            listed[name] = {model["id"] for model in (await read_reply(reader)).json()["data"]}
+            writer.close()
+
+    assert {name.split("/")[0] for name in listed["with"] - listed["without"]} == {"groq"}
