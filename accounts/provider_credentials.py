@@ -15,7 +15,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 
-from accounts import audit, encryption, outbound, tokens
+from accounts import audit, encryption, outbound, tokens, webhooks
 from accounts.models import Organization, ProviderCredential, User, Workspace
 
 MOST_PER_ORGANIZATION = 100
@@ -229,6 +229,16 @@ def note_managed_fallbacks(fallen: Mapping[str, dt.datetime]) -> list[ProviderCr
             if fresh.update(fell_back_at=at):
                 credential = ProviderCredential.objects.get(pk=credential_id)
                 _record(credential, "provider_credential.fall_back", actor=audit.SYSTEM, now=at)
+                webhooks.emit(
+                    organization_id=credential.organization_id,
+                    event_type=webhooks.FALLBACK_USED,
+                    data={
+                        "provider_credential_id": credential.pk,
+                        "label": credential.label,
+                        "provider": credential.provider,
+                    },
+                    now=at,
+                )
                 first.append(credential)
     return first
 

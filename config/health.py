@@ -157,7 +157,11 @@ def _probe_database() -> str:
 
 def _rendered(data_plane: Any) -> list[str]:
     state = getattr(data_plane, "state", None)
-    return [] if state is None else list(state.metrics.render())
+    if state is None:
+        return []
+    from gateway import exposition  # a process that only shows pages has no data plane to load
+
+    return list(exposition.render(state, now=time.perf_counter()))
 
 
 async def _respond(

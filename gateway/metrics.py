@@ -41,7 +41,16 @@ class Metrics:
     `in_flight` and `open_streams` are gauges that the endpoints move up and down themselves.
     """
 
-    __slots__ = ("_overhead", "_rows", "_upstream_errors", "in_flight", "open_streams", "refused", "streams")
+    __slots__ = (
+        "_cached",
+        "_overhead",
+        "_rows",
+        "_upstream_errors",
+        "in_flight",
+        "open_streams",
+        "refused",
+        "streams",
+    )
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -51,6 +60,7 @@ class Metrics:
         self._rows: dict[tuple[str, str], list[int]] = {}
         self._overhead = [0] * (len(OVERHEAD_BOUNDS_US) + 1)
         self._upstream_errors: dict[tuple[str, str], int] = {}
+        self._cached: dict[str, int] = {}
 
     def observe(self, status: int, model: str, provider: str, latency_us: int, overhead_us: int) -> None:
         """Count one finished call. `model` is ours, from the catalog, or empty where none was resolved."""
@@ -70,35 +80,42 @@ class Metrics:
         key = (provider, error_class)
         self._upstream_errors[key] = self._upstream_errors.get(key, 0) + 1
 
+    def cached(self, outcome: str) -> None:
+        """Count one call that asked for a kept answer: `hit`, `miss` or `replay`."""
+        self._cached[outcome] = self._cached.get(outcome, 0) + 1
+
     def render(self) -> Iterator[str]:
         """Yield the counters as lines of Prometheus' text format (version 0.0.4)."""
-        yield from _head("kairosroute_requests_total", "counter", "Calls by status class, model and provider.")
+        yield from head("kairosroute_requests_total", "counter", "Calls by status class, model and provider.")
         for (model, provider), row in self._rows.items():
             for index, status_class in enumerate(_STATUS_CLASSES):
                 if row[index]:
-                    labels = f'status="{status_class}",model="{_escape(model)}",provider="{_escape(provider)}"'
+                    labels = f'status="{status_class}",model="{escaped(model)}",provider="{escaped(provider)}"'
                     yield f"kairosroute_requests_total{{{labels}}} {row[index]}"
-        yield from _head("kairosroute_request_seconds", "histogram", "Time from the request to its last byte.")
+        yield from head("kairosroute_request_seconds", "histogram", "Time from the request to its last byte.")
         for (model, provider), row in self._rows.items():
-            labels = f'model="{_escape(model)}",provider="{_escape(provider)}"'
+            labels = f'model="{escaped(model)}",provider="{escaped(provider)}"'
             yield from _histogram(
                 "kairosroute_request_seconds", labels, LATENCY_BOUNDS_US, row[_BUCKETS:], row[_LATENCY_SUM]
             )
-        yield from _head("kairosroute_overhead_seconds", "histogram", "Time that the gateway itself added to a call.")
+        yield from head("kairosroute_overhead_seconds", "histogram", "Time that the gateway itself added to a call.")
         overhead_sum = sum(row[_OVERHEAD_SUM] for row in self._rows.values())
         yield from _histogram("kairosroute_overhead_seconds", "", OVERHEAD_BOUNDS_US, self._overhead, overhead_sum)
-        yield from _head("kairosroute_refused_total", "counter", "Calls refused before a model was asked.")
+        yield from head("kairosroute_refused_total", "counter", "Calls refused before a model was asked.")
         for error_class, count in self.refused.items():
-            yield f'kairosroute_refused_total{{error="{_escape(error_class)}"}} {count}'
-        yield from _head("kairosroute_upstream_errors_total", "counter", "Failed attempts at a provider.")
+            yield f'kairosroute_refused_total{{error="{escaped(error_class)}"}} {count}'
+        yield from head("kairosroute_upstream_errors_total", "counter", "Failed attempts at a provider.")
         for (provider, error_class), count in self._upstream_errors.items():
-            labels = f'provider="{_escape(provider)}",error="{_escape(error_class)}"'
+            labels = f'provider="{escaped(provider)}",error="{escaped(error_class)}"'
             yield f"kairosroute_upstream_errors_total{{{labels}}} {count}"
-        yield from _head("kairosroute_in_flight", "gauge", "Calls being served now.")
+        yield from head("kairosroute_response_cache_total", "counter", "Calls that asked for a kept answer.")
+        for outcome, count in self._cached.items():
+            yield f'kairosroute_response_cache_total{{outcome="{escaped(outcome)}"}} {count}'
+        yield from head("kairosroute_in_flight", "gauge", "Calls being served now.")
         yield f"kairosroute_in_flight {self.in_flight}"
-        yield from _head("kairosroute_open_streams", "gauge", "Streams being served now.")
+        yield from head("kairosroute_open_streams", "gauge", "Streams being served now.")
         yield f"kairosroute_open_streams {self.open_streams}"
-        yield from _head("kairosroute_streams_total", "counter", "Streams begun.")
+        yield from head("kairosroute_streams_total", "counter", "Streams begun.")
         yield f"kairosroute_streams_total {self.streams}"
 
     def _new_row(self, model: str, provider: str) -> list[int]:
@@ -106,7 +123,8 @@ class Metrics:
         return self._rows.setdefault(key, _ROW.copy())
 
 
-def _head(name: str, kind: str, text: str) -> Iterator[str]:
+def head(name: str, kind: str, text: str) -> Iterator[str]:
+    """Yield the two lines that declare a metric."""
     yield f"# HELP {name} {text}"
     yield f"# TYPE {name} {kind}"
 
@@ -124,5 +142,6 @@ def _histogram(name: str, labels: str, bounds_us: tuple[int, ...], counts: list[
     yield f"{name}_count{braces} {total}"
 
 
-def _escape(value: str) -> str:
+def escaped(value: str) -> str:
+    """Return a label's value as it stands between quotes."""
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

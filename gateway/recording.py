@@ -129,7 +129,19 @@ class Recorder:
             latency_us,
             max(0, latency_us - draft.upstream_us),
         )
+        if error is not None or len(draft.attempts) > 1 or draft.response_cache != "off":
+            self._count_specials(draft, error)
         return line
+
+    def _count_specials(self, draft: Draft, error: errors.GatewayError | None) -> None:
+        """Count what most calls do not have: failed attempts, a refusal before any, a kept answer."""
+        if error is not None and not draft.attempts:
+            self._metrics.refuse(error.error_class)
+        for attempt in draft.attempts:
+            if "error_class" in attempt:
+                self._metrics.upstream_error(attempt["provider"], attempt["error_class"])
+        if draft.response_cache != "off":
+            self._metrics.cached(draft.response_cache)
 
     async def durable(self) -> None:
         """Return once the records written so far are on the disk, where the deployment asks for that (interval 0).

@@ -12,7 +12,7 @@ import pytest
 from django.db import transaction
 from pytest_django import Settings
 
-from accounts import api_keys, audit, signing, webhook_deliveries, webhooks
+from accounts import api_keys, audit, provider_credentials, signing, webhook_deliveries, webhooks
 from accounts.models import AuditEvent, Organization, WebhookDelivery, WebhookEndpoint, WebhookEvent
 from tests.factories.accounts import make_api_key, make_organization
 from tests.fakes.receiver import Receiver, listening
@@ -244,3 +244,25 @@ def test_an_organization_has_a_most(acme: Organization, receiver: Receiver) -> N
         add(acme, receiver.url)
     with pytest.raises(webhooks.InvalidWebhook):
         add(acme, receiver.url)
+
+
+def test_a_provider_key_that_falls_back_is_told_once(acme: Organization, receiver: Receiver) -> None:
+    add(acme, receiver.url, webhooks.FALLBACK_USED)
+    credential = provider_credentials.create(
+        organization=acme,
+        workspace=None,
+        provider="openai",
+        label="ours",
+        secret="sk-canary-1234",
+        actor=audit.SYSTEM,
+        now=NOW,
+    )
+    for _ in range(2):
+        provider_credentials.note_managed_fallbacks({credential.pk: NOW})
+    webhook_deliveries.deliver(now=NOW)
+    (received,) = receiver.received
+    assert json.loads(received.body)["data"] == {
+        "provider_credential_id": credential.pk,
+        "label": "ours",
+        "provider": "openai",
+    }

@@ -13,6 +13,7 @@ import pytest
 from django.db import OperationalError
 
 from config import health
+from gateway.health.board import Board
 from gateway.metrics import Metrics
 from tests.config.asgi_client import Answer, call
 
@@ -25,7 +26,17 @@ class Process:
     def __init__(self, spool_dir: Path, *, has_data_plane: bool = True, is_started: bool = True) -> None:
         self.metrics = Metrics()
         self.health = health.Health(spool_dir=spool_dir, has_data_plane=has_data_plane)
-        self.data_plane = SimpleNamespace(state=SimpleNamespace(metrics=self.metrics)) if is_started else None
+        self.data_plane = (
+            SimpleNamespace(
+                state=SimpleNamespace(
+                    metrics=self.metrics,
+                    providers=SimpleNamespace(health=Board()),
+                    admission=SimpleNamespace(meters=list),
+                )
+            )
+            if is_started
+            else None
+        )
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self.health.answer(scope, receive, send, data_plane=self.data_plane)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from pathlib import Path
 
 import pytest
 
+from accounts.models import WebhookEndpoint, WebhookEvent
 from gateway.limit_alerts import Crossing, Herald
 from gateway.models import Limit, LimitAlert
 from tests.factories.accounts import make_organization
@@ -81,3 +83,16 @@ def test_the_thread_writes_what_is_waiting_before_it_ends() -> None:
     herald.crossed(crossing(limit, limit_id="lim_gone"))
     herald.stop()
     assert LimitAlert.objects.get().percent == 80
+
+
+@pytest.mark.django_db
+def test_webhooks_hear_of_an_alert_once() -> None:
+    organization = make_organization()
+    WebhookEndpoint.objects.create(
+        organization=organization, url="https://example.com", event_types=["budget.alert"], secret_envelope=b""
+    )
+    limit = Limit.objects.create(organization=organization, name="All", scope="organization", kind="budget", amount=100)
+    for _ in range(2):
+        Herald().write(crossing(limit))
+    told = json.loads(WebhookEvent.objects.get().body)
+    assert (told["type"], told["data"]["limit"], told["data"]["percent"]) == ("budget.alert", "All", 80)
