@@ -29,6 +29,7 @@ from gateway.endpoints import (
     keys,
     messages,
     models,
+    performance,
     receipts,
     responses,
 )
@@ -49,6 +50,7 @@ _ROUTES: dict[str, tuple[str, Handler]] = {
     "/embeddings": ("POST", embeddings.handle),
     "/models": ("GET", models.list_models),
     "/key": ("GET", key.handle),
+    "/performance": ("GET", performance.handle),
     "/feedback": ("POST", feedback.handle),
     "/generation": ("GET", generation.handle),
     "/credits": ("GET", credit_balance.handle),

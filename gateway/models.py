@@ -168,3 +168,23 @@ class LimitAlert(models.Model):
 
     def __str__(self) -> str:
         return f"{self.limit} {self.percent} %"
+
+
+class ProviderEvent(models.Model):
+    """An endpoint of the operator's went out of service, or came back: what the provider health page lists."""
+
+    provider = models.CharField(max_length=60)
+    model = models.CharField(max_length=200)
+    is_open = models.BooleanField()  # the circuit breaker opened; False: it closed
+    reason = models.CharField(max_length=120)
+    happened_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-happened_at", "-id"]
+        indexes = [
+            # the page's last day, and the clearing of old rows
+            models.Index(fields=["happened_at"], name="provider_event_by_time"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.model} {'out' if self.is_open else 'back'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from django.conf import settings
 
@@ -20,11 +21,12 @@ from gateway.catalog.models import Catalog
 from gateway.catalog.prices import PriceBook
 from gateway.dispatch import Providers
 from gateway.fallback import Traits, TraitsOf
-from gateway.health.board import Board
+from gateway.health.board import Board, Row
+from gateway.health.upkeep import Upkeep
 from gateway.leases import LeasedWindow, RedisBank
 from gateway.limit_alerts import Herald
 from gateway.metrics import Metrics
-from gateway.providers import registry
+from gateway.providers import quirks, registry
 from gateway.recording import Recorder
 from gateway.response_cache import ResponseCache
 from gateway.routing.decision import Router
@@ -54,6 +56,11 @@ class State:
     responses: ResponseCache
     admission: Admission
     max_request_bytes: int
+    upkeep: Upkeep | None = None
+
+    def is_public(self, row: Row) -> bool:
+        """Return whether an endpoint is everybody's to see: the operator's, or at its provider's own address."""
+        return _is_public(self.registry, row)
 
     @classmethod
     async def open(cls) -> State:
@@ -94,6 +101,8 @@ class State:
             shared.start(admission.meters)
         else:
             admission = Admission(book=book, catalog=catalog, router=router, bank=LocalBank(spend), herald=herald)
+        upkeep = Upkeep(health, redis_url=settings.REDIS_URL, is_public=partial(_is_public, configured))
+        upkeep.start()
         return cls(
             catalog=catalog,
             book=book,
@@ -129,16 +138,27 @@ class State:
             responses=ResponseCache(kept),
             admission=admission,
             max_request_bytes=settings.MAX_REQUEST_BYTES,
+            upkeep=upkeep,
         )
 
     async def close(self) -> None:
         """Seal and ship the spool, close the connections. The server has ended the calls in flight before."""
+        if self.upkeep is not None:
+            await self.upkeep.close()
         await self.recorder.close()
         await self.admission.close()
         await asyncio.to_thread(self.shipper.stop, 10.0)
         await self.upstream.close()
         await self.responses.close()
         await asyncio.to_thread(self.snapshot.stop)
+
+
+def _is_public(configured: registry.Registry, row: Row) -> bool:
+    provider = configured.get(row.provider)
+    if provider is not None and row.base_url.startswith(provider.base_url):
+        return True
+    known = quirks.known(row.provider)
+    return known is not None and bool(known.base_url) and row.base_url.startswith(known.base_url)
 
 
 def traits_from(catalog: Catalog) -> TraitsOf:

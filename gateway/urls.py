@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from gateway.views import experiments, guardrails, limits, provider_keys, routing
+from gateway.views import experiments, guardrails, health, limits, provider_keys, routing
 
 urlpatterns: list[URLPattern] = [
     path("o/<slug:slug>/guardrails/", guardrails.guardrails, name="guardrails"),
     path("o/<slug:slug>/guardrails/<str:workspace_id>/", guardrails.save, name="guardrails_save"),
+    path("o/<slug:slug>/provider-health/", health.provider_health, name="provider_health"),
+    path("o/<slug:slug>/provider-health.csv", health.provider_health_csv, name="provider_health_csv"),
     path("o/<slug:slug>/provider-keys/", provider_keys.provider_keys, name="provider_keys"),
     path("o/<slug:slug>/provider-keys/new/", provider_keys.provider_key_create, name="provider_key_create"),
     path(

@@ -25,6 +25,7 @@ _PAGES: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
             ("Overview", "overview", "layout-dashboard", roles.VIEW_COSTS),
             ("Requests", "requests", "list-tree", roles.VIEW_REQUESTS),
             ("Costs", "costs", "coins", roles.VIEW_COSTS),
+            ("Provider health", "provider_health", "activity", roles.VIEW_REQUESTS),
         ),
     ),
     (

@@ -4,7 +4,8 @@
     board       all endpoints and the credentials they are reached with; the order of a call's attempts   [pure]
     sessions    which endpoint holds the prompt cache of a conversation                                   [pure]
     sharing     what other processes saw, through Redis
-    journal     changes of state for the provider health page, written behind the path of calls
+    journal     changes of state and the picture of the moment, for the provider health page
+    upkeep      the task behind the path of calls that shares, forgets and writes
 
 `docs/explanation/fallback.md` explains the rules. Whether a call goes on after a failure is `gateway.fallback`.
 """

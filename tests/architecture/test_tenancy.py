@@ -158,6 +158,8 @@ EXAMPLES: dict[str, Example] = {
     "provider_key_replace": Example({"credential_id": _provider_credential}),
     "provider_key_switch": Example({"credential_id": _provider_credential}),
     "provider_key_test": Example({"credential_id": _provider_credential}),
+    "provider_health": Example(),
+    "provider_health_csv": Example(),
     "provider_keys": Example(),
     "quality": Example(),
     "quality_change": Example({"change_id": _route_change}),
