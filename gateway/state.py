@@ -34,9 +34,6 @@ from gateway.snapshot import Snapshot
 from gateway.spend import Spend
 from gateway.upstream import Timeouts, Upstream
 
-# Resellers whose models are addressed by the reseller's own names: all of their prices are loaded.
-_WHOLE_PROVIDERS = {"openrouter": "openrouter"}
-
 
 @dataclass(slots=True)
 class State:
@@ -67,7 +64,7 @@ class State:
         """Load the catalog and the prices, recover the spool, and start the background work."""
         loop = asyncio.get_running_loop()
         catalog, book = await asyncio.to_thread(
-            loader.load, settings.DATA_DIR / "prices", whole_providers=_WHOLE_PROVIDERS
+            loader.load, settings.DATA_DIR / "prices", whole_providers=loader.WHOLE_PROVIDERS
         )
         configured = registry.build(settings.PROVIDER_SETTINGS)
         metrics = Metrics()

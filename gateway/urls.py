@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from django.urls import URLPattern, path
 
-from gateway.views import experiments, guardrails, health, limits, provider_keys, routing
+from gateway.views import contract_prices, experiments, guardrails, health, limits, models, provider_keys, routing
 
 urlpatterns: list[URLPattern] = [
+    path("models", models.models, name="models"),
+    path("models.json", models.models_json, name="models_json"),
+    path("models.csv", models.models_csv, name="models_csv"),
+    path("models/<path:name>", models.model, name="model"),
+    path("o/<slug:slug>/contract-prices/", contract_prices.prices, name="contract_prices"),
+    path("o/<slug:slug>/contract-prices/add/", contract_prices.add, name="contract_price_add"),
+    path("o/<slug:slug>/contract-prices/<str:price_id>/end/", contract_prices.end, name="contract_price_end"),
+    path("o/<slug:slug>/contract-prices.csv", contract_prices.prices_csv, name="contract_prices_csv"),
     path("o/<slug:slug>/guardrails/", guardrails.guardrails, name="guardrails"),
     path("o/<slug:slug>/guardrails/<str:workspace_id>/", guardrails.save, name="guardrails_save"),
     path("o/<slug:slug>/provider-health/", health.provider_health, name="provider_health"),

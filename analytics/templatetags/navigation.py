@@ -43,6 +43,7 @@ _PAGES: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
             ("Keys", "keys", "key-round", roles.MANAGE_KEYS),
             ("Provider keys", "provider_keys", "lock", roles.MANAGE_PROVIDER_KEYS),
             ("Limits", "limits", "shield-check", roles.VIEW_COSTS),
+            ("Contract prices", "contract_prices", "receipt-text", roles.VIEW_COSTS),
             ("Members", "members", "users", roles.VIEW_COSTS),
             ("Integrations", "integrations", "activity", roles.MANAGE_INTEGRATIONS),
             ("Settings", "settings", "settings", roles.MANAGE_ORGANIZATION),
@@ -52,6 +53,7 @@ _PAGES: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
 # A page below another one keeps that one marked in the sidebar.
 _PARENTS = {
     "experiment": "experiments",
+    "contract_price_add": "contract_prices",
     "guardrails_save": "guardrails",
     "quality_change": "quality",
     "request_detail": "requests",

@@ -20,6 +20,8 @@ from typing import Any, Final
 
 from gateway.catalog import models, prices
 
+# Resellers whose models are addressed by the reseller's own names: all of their prices are loaded.
+WHOLE_PROVIDERS: Final = {"openrouter": "openrouter"}
 CATALOG_PATH: Final = Path(__file__).parent / "data" / "models.json"
 _ROOT: Final = Path(__file__).resolve().parents[2]
 # Part of the file's name: raised when the meaning of a row changes.

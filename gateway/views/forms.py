@@ -5,6 +5,7 @@ Whether a model's name means something is decided by `policies.checked`; a form 
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +15,9 @@ from django.forms.boundfield import BoundWidget
 
 from accounts.models import Organization, Workspace
 from analytics import evaluation
-from gateway import guardrail_policies, policies
+from analytics.money import NANO
+from gateway import contract_prices, guardrail_policies, policies
+from gateway.catalog.models import CHAT, EMBEDDING, Catalog
 from gateway.guardrails import DETECTORS
 from gateway.policies import Content
 
@@ -202,3 +205,90 @@ class GuardrailForm(forms.Form):
             tuple(self.cleaned_data["allowed_models"].splitlines()),
             tuple(self.cleaned_data["allowed_providers"].splitlines()),
         )
+
+
+class ModelSearch(forms.Form):
+    """What the models page is narrowed to. Everything is optional; unknown fields of the URL are left alone."""
+
+    q = forms.CharField(
+        label="Search", required=False, max_length=100, widget=forms.TextInput(attrs={"type": "search"})
+    )
+    provider = forms.ChoiceField(label="Provider", required=False)
+    capability = forms.ChoiceField(label="Can do", required=False)
+    kind = forms.ChoiceField(
+        label="Kind", required=False, choices=[("", "Any"), (CHAT, "Chat"), (EMBEDDING, "Embeddings")]
+    )
+    policy = forms.ChoiceField(
+        label="Data policy",
+        required=False,
+        choices=[("", "Any"), ("no_training", "Does not train on prompts"), ("zdr", "Offers zero data retention")],
+    )
+    max_input = forms.DecimalField(
+        label="Input at most, $ a million", required=False, min_value=0, max_value=1_000_000, decimal_places=9,
+    )  # fmt: skip
+
+    def __init__(self, data: Mapping[str, Any], *, catalog: Catalog) -> None:
+        super().__init__(data)
+        capabilities = sorted({name for model in catalog for name in model.capabilities})
+        served = {model.provider for model in catalog}
+        providers = sorted((p for p in catalog.providers.values() if p.slug in served), key=lambda p: p.name.lower())
+        choices = {
+            "provider": [("", "Any"), *((provider.slug, provider.name) for provider in providers)],
+            "capability": [("", "Anything"), *((name, name.replace("_", " ")) for name in capabilities)],
+        }
+        for name, options in choices.items():
+            field = self.fields[name]
+            assert isinstance(field, forms.ChoiceField)
+            field.choices = options
+
+    def most_nanousd(self) -> int | None:
+        """Return the highest input price in nano-USD per million tokens."""
+        most = self.cleaned_data["max_input"]
+        return None if most is None else int(most * NANO)
+
+
+class ContractPriceForm(forms.Form):
+    """An agreed price as it is typed: percent, and US dollars per million tokens."""
+
+    pattern = forms.CharField(
+        label="Models",
+        max_length=120,
+        help_text="One model's id, such as openai/gpt-5.4, or its beginning and a star: openai/* is all of a provider.",
+    )
+    discount = forms.DecimalField(
+        label="Discount in percent", required=False, min_value=0, max_value=100, decimal_places=2,
+        help_text="Off the list price, in every service tier and at any length. Or give prices below.",
+    )  # fmt: skip
+    input = forms.DecimalField(label="Input", required=False, min_value=0, decimal_places=9)
+    cached_read = forms.DecimalField(label="Cached input", required=False, min_value=0, decimal_places=9)
+    cache_write = forms.DecimalField(label="Cache writes", required=False, min_value=0, decimal_places=9)
+    output = forms.DecimalField(label="Output", required=False, min_value=0, decimal_places=9)
+    valid_from = forms.DateField(
+        label="From", required=False, widget=forms.DateInput(attrs={"type": "date"}),
+        help_text="Midnight UTC; empty: from now on.",
+    )  # fmt: skip
+    valid_to = forms.DateField(
+        label="Until", required=False, widget=forms.DateInput(attrs={"type": "date"}),
+        help_text="Midnight UTC at the beginning of this day; empty: until it is ended.",
+    )  # fmt: skip
+    note = forms.CharField(label="Note", required=False, max_length=200, help_text="Such as the contract's number.")
+
+    def content(self, *, now: dt.datetime) -> contract_prices.Content:
+        """Return what was typed in integers, from `now` where no beginning was given."""
+        given = self.cleaned_data
+        prices = {
+            name: None if given[name] is None else int(given[name] * NANO)
+            for name in ("input", "cached_read", "cache_write", "output")
+        }
+        return contract_prices.Content(
+            pattern=given["pattern"].strip(),
+            discount_basis_points=None if given["discount"] is None else int(given["discount"] * 100),
+            valid_from=_midnight(given["valid_from"]) or now,
+            valid_to=_midnight(given["valid_to"]),
+            note=given["note"],
+            **prices,
+        )
+
+
+def _midnight(day: dt.date | None) -> dt.datetime | None:
+    return None if day is None else dt.datetime.combine(day, dt.time(), tzinfo=dt.UTC)

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts import audit, invitations, webhooks
 from accounts.models import Organization, ProviderCredential, WebhookDelivery, WebhookEndpoint
 from analytics.models import Collector, Experiment, RouteChange
-from gateway.models import Limit, RoutingPolicy
+from gateway.models import ContractPrice, Limit, RoutingPolicy
 from tests.architecture import leaky_urls, tenancy
 from tests.architecture.tenancy import Example
 from tests.factories import request_logs
@@ -79,6 +79,12 @@ def _experiment(organization: Organization) -> str:
     ).pk
 
 
+def _contract_price(organization: Organization) -> str:
+    return ContractPrice.objects.create(
+        organization=organization, pattern="openai/*", discount_basis_points=100, valid_from=timezone.now()
+    ).pk
+
+
 def _route_change(organization: Organization) -> str:
     return RouteChange.objects.create(
         organization=organization,
@@ -119,6 +125,10 @@ EXAMPLES: dict[str, Example] = {
     "collector_pause": Example({"collector_id": _collector}),
     "collector_remove": Example({"collector_id": _collector}),
     "collector_test": Example({"collector_id": _collector}),
+    "contract_price_add": Example(),
+    "contract_price_end": Example({"price_id": _contract_price}),
+    "contract_prices": Example(),
+    "contract_prices_csv": Example(),
     "costs": Example(),
     "costs_csv": Example(),
     "experiment": Example({"experiment_id": _experiment}),
@@ -187,6 +197,7 @@ OPEN = {
     "account_confirm_email": "allauth: the key from a mail",
     "account_reset_password_from_key": "allauth: the key from a mail",
     "invitation": "the token from a mail",
+    "model": "public: a model of the catalog",
     "sign_in_link": "the token that the operator was given",
 }
 

@@ -97,13 +97,16 @@ def test_only_models_of_configured_providers_are_listed(catalog: Catalog, book: 
 
 def test_the_price_is_that_of_the_hour(catalog: Catalog, book: PriceBook) -> None:
     model = catalog.models["deepseek/deepseek-flash"]
-    calm = json.loads(listing.openai_model(model, book, at=NOON, parameters_of=parameters.supported))["pricing"]
-    peak = json.loads(listing.openai_model(model, book, at=NOON - 10 * 3600, parameters_of=parameters.supported))[
-        "pricing"
-    ]
+
+    def pricing(at: float) -> dict[str, str]:
+        shown = listing.openai_model(model, catalog, book, at=at, parameters_of=parameters.supported)
+        prices: dict[str, str] = json.loads(shown)["pricing"]
+        return prices
+
+    calm, peak = pricing(NOON), pricing(NOON - 10 * 3600)
     assert (calm["prompt"], peak["prompt"]) == ("0.00000015", "0.0000003")
     assert calm["price_version"] != peak["price_version"]
 
 
 def test_an_unpriced_model_has_no_price_rather_than_zero(catalog: Catalog) -> None:
-    assert listing.entry(catalog.models["openai/gpt-5.4"], None, parameters.supported)["pricing"] is None
+    assert listing.entry(catalog.models["openai/gpt-5.4"], None, parameters.supported, catalog)["pricing"] is None
