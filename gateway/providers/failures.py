@@ -197,6 +197,7 @@ _STATUS_WORDS = (
     ("timeout", 504),
     ("deadline", 504),
     ("unavailable", 503),
+    ("over_capacity", 503),
     ("authentication", 401),
     ("permission", 403),
     ("invalid_request", 400),

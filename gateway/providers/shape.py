@@ -35,6 +35,8 @@ FINISH_REASONS: dict[str, str] = {
     "sensitive": "content_filter",
     "safety": "content_filter",
     "refusal": "content_filter",
+    "error_toxic": "content_filter",
+    "error_limit": "length",
 }
 INTERRUPTIONS = frozenset({"error", "network_error", "insufficient_system_resource", "abort"})
 

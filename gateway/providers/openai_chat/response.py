@@ -8,6 +8,7 @@ import orjson
 
 from gateway.errors import UpstreamGarbage
 from gateway.providers import failures, quirks, shape
+from gateway.providers.openai_chat import complaints
 from gateway.providers.openai_chat import usage as usages
 from gateway.providers.protocol import Completion, Endpoint, Usage
 
@@ -123,7 +124,8 @@ def _normalize_call(call: Json, *, index: int) -> None:
 
 
 def _why_empty(answer: object, *, endpoint: Endpoint) -> str:
-    if isinstance(answer, dict) and answer.get("error"):
-        error = failures.in_stream(answer["error"], endpoint=endpoint)
+    complaint = complaints.found(answer, provider=endpoint.provider) if isinstance(answer, dict) else None
+    if complaint is not None:
+        error = failures.in_stream(complaint, endpoint=endpoint)
         return f"{endpoint.provider} answered with an error under status 200: {error.message}"
     return f"{endpoint.provider} answered without choices."

@@ -15,6 +15,7 @@ import orjson
 
 from gateway.native import NativeEvents
 from gateway.providers import events, failures, quirks, shape
+from gateway.providers.openai_chat import complaints
 from gateway.providers.openai_chat import usage as usages
 from gateway.providers.openai_chat.response import normalize_reasoning
 from gateway.providers.protocol import Endpoint, ProviderError, Usage
@@ -127,8 +128,9 @@ class ChatStreamReader:
         tier = chunk.get("service_tier")
         if isinstance(tier, str):
             self.service_tier = tier
-        if chunk.get("error"):
-            self.error = failures.in_stream(chunk["error"], endpoint=self._endpoint)
+        complaint = complaints.found(chunk, provider=self._endpoint.provider)
+        if complaint is not None:
+            self.error = failures.in_stream(complaint, endpoint=self._endpoint)
             return
         choices = chunk.get("choices")
         if not isinstance(choices, list) or not choices:

@@ -131,7 +131,7 @@ def test_a_tool_loop_goes_back_with_its_thinking() -> None:
 
 
 def test_what_was_answered_with_thinking_can_be_sent_back_unchanged() -> None:
-    case = next(case for case in cases("body") if str(case) == "anthropic_messages-parallel_tools")
+    case = next(case for case in cases("body") if str(case) == "anthropic-parallel_tools")
     message = ADAPTER.completion(case.body, endpoint=case.endpoint).body["choices"][0]["message"]
     results = [{"role": "tool", "tool_call_id": call["id"], "content": "ok"} for call in message["tool_calls"]]
     sent = _sent({"messages": [_USER, message, *results], "tools": [_WEATHER]})

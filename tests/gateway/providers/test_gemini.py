@@ -99,7 +99,7 @@ def test_a_lost_signature_is_stood_in_for_once_a_turn_and_only_where_it_is_neede
 
 @pytest.mark.parametrize("name", ["tools", "parallel_tools", "thinking"])
 def test_what_was_answered_can_be_sent_back_unchanged(name: str) -> None:
-    case = next(case for case in cases("body") if str(case) == f"gemini-{name}")
+    case = next(case for case in cases("body") if str(case) == f"google-{name}")
     message = ADAPTER.completion(case.body, endpoint=case.endpoint).body["choices"][0]["message"]
     theirs = [part for part in orjson.loads(case.body)["candidates"][0]["content"]["parts"] if not part.get("thought")]
     sent = _sent({"messages": [_USER, message, _USER]})

@@ -200,7 +200,7 @@ def test_the_clients_body_is_never_changed() -> None:
 
 
 def _plain_stream(case_name: str) -> tuple[ChatStreamReader, list[bytes]]:
-    case = next(case for case in cases("stream") if str(case) == f"openai_chat-{case_name}")
+    case = next(case for case in cases("stream") if str(case) == f"openai-{case_name}")
     reader = answers.reader_of(case)
     assert isinstance(reader, ChatStreamReader)
     return reader, [event + b"\n\n" for event in case.stream.split(b"\n\n")[:-1]]
@@ -243,7 +243,7 @@ def test_two_choices_are_both_read() -> None:
 
 
 def test_an_exact_provider_that_streams_no_arguments_gets_them_completed() -> None:
-    case = next(case for case in cases("stream") if str(case) == "openai_chat-tools")
+    case = next(case for case in cases("stream") if str(case) == "openai-tools")
     events = [event for event in case.stream.split(b"\n\n") if b'\\"city' not in event and b"Oslo" not in event]
     said = answers.said(answers.read(answers.reader_of(case), [event + b"\n\n" for event in events]))
     assert said["tool_calls"] == [["call_a", "get_weather", "{}"]]

@@ -14,7 +14,7 @@ from tests.fixtures.providers import cases, endpoint
 
 OPENAI = endpoint("openai_chat", provider="openai", upstream_model="gpt-5.4")
 _RECEIPT = {"receipt_id": "rcpt_1", "billed_usd": 0.5}
-_PASSING = ("cached_tokens", "json_schema", "length", "normal", "refusal")
+_PASSING = ("cached_tokens", "json_schema", "length", "normal", "refusal", "thinking")
 
 
 def _said(completion: Any) -> Any:
@@ -23,7 +23,7 @@ def _said(completion: Any) -> Any:
 
 
 def _body(**more: Any) -> dict[str, Any]:
-    case = next(case for case in cases("body") if str(case) == "openai_chat-normal")
+    case = next(case for case in cases("body") if str(case) == "openai-normal")
     body: dict[str, Any] = orjson.loads(case.body)
     return body | more
 
