@@ -38,6 +38,8 @@ def functions(body: Mapping[str, Any]) -> list[Json]:
         function = tool.get("function") if isinstance(tool, dict) else None
         if not isinstance(function, dict) or tool.get("type", "function") != "function" or not function.get("name"):
             raise InvalidRequest("Only tools of type function with a name are supported here.", param=f"tools[{index}]")
+        if not isinstance(function.get("parameters") or {}, dict):
+            raise InvalidRequest("A tool's parameters must be a JSON schema.", param=f"tools[{index}].parameters")
         found.append({**function, **({"cache_control": tool["cache_control"]} if tool.get("cache_control") else {})})
     return found
 

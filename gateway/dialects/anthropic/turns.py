@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from gateway.dialects import json_body, reasoning_state
+from gateway.providers import shape
 from gateway.providers.anthropic_messages.response import redacted_detail, thinking_detail
 
 Json = dict[str, Any]
@@ -251,8 +252,8 @@ def _document(block: Json, place: str, found: Found) -> list[Json]:
 def _search_result(block: Json, place: str, found: Found) -> list[Json]:
     found.lose("citations")
     head = "\n".join(str(block[name]) for name in ("title", "source") if isinstance(block.get(name), str))
-    said = [part.get("text", "") for part in block.get("content") or () if isinstance(part, dict)]
-    return [{"type": "text", "text": "\n".join((head, *said))}]
+    parts = json_body.items(block.get("content") or [], f"{place}.content")
+    return [{"type": "text", "text": "\n".join((head, shape.content_text(parts)))}]
 
 
 def _data_url(source: Json, place: str) -> str:

@@ -146,7 +146,7 @@ def _note_rest(body: Json, not_applied: list[str]) -> None:
     if body.get("top_logprobs"):
         not_applied.append("top_logprobs")
     for name in json_body.optional(body, "include", list, "a list") or ():
-        if name not in _INCLUDED:
+        if str(name) not in _INCLUDED:
             not_applied.append(f"include.{str(name)[:64]}")
     for name in body.keys() - _HANDLED - _OURS:
         if body[name] is not None and body[name] != []:

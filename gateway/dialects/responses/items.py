@@ -126,7 +126,8 @@ class Conversation:
     def _reasoning(self, item: Json, place: str) -> None:
         message = self._assistant()
         encrypted = item.get("encrypted_content")
-        summary = [part for part in item.get("summary") or () if isinstance(part, dict)]
+        given = json_body.items(item.get("summary") or [], f"{place}.summary")
+        summary = [part for part in given if isinstance(part, dict)]
         text = "\n\n".join(part["text"] for part in summary if isinstance(part.get("text"), str))
         if text:
             message["reasoning_content"] = message.get("reasoning_content", "") + text
