@@ -16,6 +16,7 @@ import orjson
 from gateway.context import LazyBody
 from gateway.errors import InvalidRequest
 from gateway.providers import authorization, fields, quirks, shape
+from gateway.providers.openai_chat import models
 from gateway.providers.protocol import Endpoint, UpstreamRequest
 from gateway.providers.quirks import Quirks
 
@@ -110,7 +111,7 @@ def _fit(
             fitted[name] = value
     fitted["model"] = endpoint.upstream_model
     fitted["messages"] = [_message(message, row=row) for message in body.get("messages") or ()]
-    dropped += _reasoning(body, fitted, row=row)
+    dropped += _reasoning(body, fitted, endpoint=endpoint, row=row)
     if is_stream:
         fitted["stream"] = True
         if row.has_stream_options:
@@ -120,7 +121,7 @@ def _fit(
     return fitted, tuple(dropped)
 
 
-def _reasoning(body: Mapping[str, Any], fitted: dict[str, Any], *, row: Quirks) -> list[str]:
+def _reasoning(body: Mapping[str, Any], fitted: dict[str, Any], *, endpoint: Endpoint, row: Quirks) -> list[str]:
     """Say the wanted reasoning in the provider's words; return the names of what could not be said."""
     wish = fields.reasoning(body)
     if wish is None:
@@ -131,19 +132,27 @@ def _reasoning(body: Mapping[str, Any], fitted: dict[str, Any], *, row: Quirks) 
     if row in (quirks.DEEPSEEK, quirks.ZAI):
         fitted["thinking"] = {"type": "disabled" if wish.is_off else "enabled"}
         return []
+    if row in (quirks.OPENAI, quirks.AZURE):
+        word = models.effort(endpoint.upstream_model, "none" if wish.is_off else wish.effort_word())
+        if word is not None:
+            fitted["reasoning_effort"] = word
+        # A model that does not reason needs not be told to leave it.
+        return [] if word is not None or wish.is_off else _named(body)
     if row.provider in _TAKES_EFFORT:
         fitted["reasoning_effort"] = "none" if wish.is_off else wish.effort_word()
         return []
     if row is quirks.GENERIC:
         fitted.update({name: body[name] for name in ("reasoning_effort", "reasoning", "thinking") if name in body})
         return []
+    return _named(body)
+
+
+def _named(body: Mapping[str, Any]) -> list[str]:
     return [name for name in fields.REASONING if body.get(name) is not None]
 
 
 _TAKES_EFFORT = frozenset(
     {
-        "openai",
-        "azure",
         "x-ai",
         "groq",
         "together",

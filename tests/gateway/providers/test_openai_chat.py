@@ -182,6 +182,29 @@ def test_the_wish_to_reason_is_said_in_the_providers_words(
     assert {name: value for name, value in sent.items() if name not in ("messages", "model")} == expected
 
 
+@pytest.mark.parametrize(
+    ("model", "wish", "expected", "dropped"),
+    [
+        ("gpt-4o-mini", {"reasoning": {"effort": "high"}}, None, ("reasoning",)),
+        ("gpt-4.1", {"reasoning": {"enabled": False}}, None, ()),
+        ("o3-mini", {"reasoning_effort": "none"}, "low", ()),
+        ("gpt-5-mini", {"reasoning_effort": "none"}, "minimal", ()),
+        ("gpt-5-mini", {"reasoning_effort": "max"}, "high", ()),
+        ("gpt-5.4-mini", {"reasoning_effort": "none"}, "none", ()),
+        ("gpt-6-luna", {"reasoning_effort": "max"}, "max", ()),
+        ("my-deployment", {"reasoning_effort": "low"}, "low", ()),
+    ],
+)
+def test_an_effort_is_one_that_openais_model_knows(
+    model: str, wish: dict[str, Any], expected: str | None, dropped: tuple[str, ...]
+) -> None:
+    body = {"messages": _MESSAGES, **wish}
+    where = endpoint("openai_chat", provider="openai", upstream_model=model)
+    request = ADAPTER.request(body, orjson.dumps(body), endpoint=where, is_stream=False)
+    assert orjson.loads(request.body).get("reasoning_effort") == expected
+    assert request.dropped_params == dropped
+
+
 def test_a_wish_that_cannot_be_said_is_named() -> None:
     assert _dropped({"messages": _MESSAGES, "reasoning": {"max_tokens": 99}}, provider="minimax") == ("reasoning",)
 
