@@ -87,7 +87,6 @@ class Embeddings:
                 f"The provider sent {len(completion.vectors)} vectors for {count} inputs.", provider=facts.provider
             )
         shape = _as_base64 if call.body["encoding_format"] == "base64" else _as_numbers
-        usage = facts.usage
         return orjson.dumps(
             {
                 "object": "list",
@@ -98,12 +97,7 @@ class Embeddings:
                     {"object": "embedding", "index": index, "embedding": shape(vector, facts.provider)}
                     for index, vector in enumerate(completion.vectors)
                 ],
-                "usage": {
-                    "prompt_tokens": usage.get("prompt_tokens", 0),
-                    "total_tokens": usage.get("prompt_tokens", 0),
-                    "cost": usage.get("cost"),  # no usage was reported: no cost is known
-                    "is_byok": facts.is_byok,
-                },
+                "usage": _usage(facts),
                 "x_kairosroute": facts.x_kairosroute,
             }
         )
@@ -157,6 +151,15 @@ def _check(body: Json) -> None:
         raise errors.InvalidRequest("Embeddings are not streamed.", param="stream", code="unsupported_parameter")
     if body.get("user") is not None and not isinstance(body["user"], str):
         raise json_body.wrong("user", "a string")
+
+
+def _usage(facts: Facts) -> Json:
+    """Return the tokens and their cost; an unknown cost is left out, as in every answer."""
+    used = facts.usage.get("prompt_tokens", 0)
+    usage: Json = {"prompt_tokens": used, "total_tokens": used, "is_byok": facts.is_byok}
+    if facts.cost_usd is not None:
+        usage["cost"] = facts.cost_usd
+    return usage
 
 
 def _leave_out(call: ChatCall) -> None:

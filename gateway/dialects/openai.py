@@ -56,7 +56,8 @@ class OpenAI:
 
 class OpenRouter(OpenAI):
     """`/api/v1`: what OpenRouter's clients read is as OpenRouter has it: integer `error.code`, providers' display
-    names, `usage.cost_details`, and for the customer's own keys a cost of 0 with the provider's price beside it."""
+    names, `usage.cost_details`, for the customer's own keys a cost of 0 with the provider's price beside it, and an
+    `id` that `GET /generation` knows."""
 
     name = "openrouter"
     is_passed_through = False
@@ -70,7 +71,7 @@ class OpenRouter(OpenAI):
             x_kairosroute=facts.x_kairosroute,
             cost_details=_cost_details(facts),
         )
-        return _with_extras(said, facts)
+        return _with_extras(_with_id(said, facts.answer_id), facts)
 
     def writer(self, call: ChatCall, facts: Facts, native: NativeEvents | None = None) -> StreamWriter:
         """Return a writer that gives providers their display names."""
@@ -94,6 +95,26 @@ class OpenRouter(OpenAI):
 def _with_extras(said: bytes, facts: Facts) -> bytes:
     """Return a JSON object with further members at its end."""
     return b"%b,%b" % (said[:-1], orjson.dumps(facts.extras)[1:]) if facts.extras else said
+
+
+def _with_id(said: bytes, answer_id: str) -> bytes:
+    """Return an answer with our id in the place of its provider's."""
+    start, end = _id_in(said, 0)
+    if end:
+        return b"%b%b%b" % (said[:start], answer_id.encode(), said[end:])
+    return orjson.dumps({**orjson.loads(said), "id": answer_id})
+
+
+def _id_in(said: bytes, at: int) -> tuple[int, int]:
+    """Return where the id of the object that begins at `at` stands, if that is its first member; else two zeros."""
+    name = said.find(b'"id"', at, at + 32)
+    if name < 0 or said[at:name].strip() != b"{":
+        return 0, 0
+    start = said.find(b'"', name + 4) + 1
+    if said[name + 4 : start].strip() != b':"':
+        return 0, 0
+    end = said.find(b'"', start)
+    return (start, end) if end > start and b"\\" not in said[start:end] else (0, 0)
 
 
 @lru_cache(maxsize=256)
@@ -153,15 +174,23 @@ class _Writer:
 
 
 class _OpenRouterWriter(_Writer):
-    __slots__ = ("_plain", "_titled")
+    __slots__ = ("_id", "_plain", "_theirs", "_titled")
 
     def __init__(self, call: ChatCall, dialect: OpenAI, facts: Facts) -> None:
         super().__init__(call, dialect)
         # Inside strings quotes are escaped, so these bytes are a member of an event and never text.
         self._plain = b'"provider":"%b"' % facts.provider.encode()
         self._titled = b'"provider":"%b"' % _title(facts.provider).encode()
+        self._id = b'"id":"%b"' % facts.answer_id.encode()
+        self._theirs = b""
 
     def feed(self, events: bytes) -> bytes:
+        if not self._theirs:
+            start, end = _id_in(events, events.find(b"{"))
+            # The whole member: a text may be the same as an id.
+            self._theirs = events[events.rfind(b'"id"', 0, start) : end + 1] if end else self._id
+        if self._theirs != self._id:
+            events = events.replace(self._theirs, self._id)
         return events.replace(self._plain, self._titled)
 
     def end(self, error: errors.GatewayError | None, facts: Facts) -> bytes:

@@ -11,7 +11,22 @@ import pytest
 
 from gateway.endpoints.generation import generation
 from tests.factories.records import make_record
-from tests.gateway.rig import ANSWER, ASKED, KEY, Reply, Running, answering, ask, http, read_reply, running
+from tests.gateway.rig import (
+    ANSWER,
+    ASKED,
+    KEY,
+    STREAMED,
+    WHOLE_STREAM,
+    Reply,
+    Running,
+    answering,
+    ask,
+    chunk,
+    chunked,
+    http,
+    read_reply,
+    running,
+)
 
 
 async def get(gateway: Running, path: str) -> Reply:
@@ -76,3 +91,38 @@ def test_what_openrouters_client_reads_is_all_there() -> None:
         "upstream_id", "upstream_inference_cost", "usage", "user_agent", "web_search_engine", "workspace_id",
     }  # fmt: skip
     assert required <= set(msgspec.json.decode(orjson.dumps(generation(make_record()))))
+
+
+@pytest.mark.parametrize("has_lane", [True, False])
+@pytest.mark.parametrize("pretty", [True, False])
+async def test_the_id_of_an_answer_to_openrouters_clients_leads_to_the_call(
+    tmp_path: Path, has_lane: bool, pretty: bool
+) -> None:
+    said = orjson.dumps(ANSWER, option=orjson.OPT_INDENT_2 if pretty else 0)
+    async with running(tmp_path, answering(http(200, said)), has_lane=has_lane) as gateway:
+        (reply,) = await ask(gateway, ASKED, path="/api/v1/chat/completions")
+        answer_id = reply.json()["id"]
+        assert answer_id == reply.headers["x-generation-id"]
+        assert (await get(gateway, f"/api/v1/generation?id={answer_id}")).status == 200
+        (plain,) = await ask(gateway, ASKED)
+        assert plain.json()["id"] == ANSWER["id"]
+
+
+@pytest.mark.parametrize("has_lane", [True, False])
+async def test_all_chunks_of_a_stream_have_the_id_too(tmp_path: Path, has_lane: bool) -> None:
+    call = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    # A text that is the provider's id is a text all the same.
+    chunks = (*WHOLE_STREAM[:2], chunk({"content": "c"}), chunk({"tool_calls": [call]}), *WHOLE_STREAM[3:])
+    async with running(tmp_path, answering(chunked(*chunks)), has_lane=has_lane) as gateway:
+        (reply,) = await ask(gateway, STREAMED, path="/api/v1/chat/completions")
+        events = reply.events()
+        assert {event["id"] for event in events} == {reply.headers["x-generation-id"]}
+        assert b'"call_1"' in reply.body
+        assert b'"content":"c"' in reply.body
+
+
+async def test_an_id_in_the_middle_of_an_answer_is_found_as_well(tmp_path: Path) -> None:
+    said = orjson.dumps({"object": "chat.completion", **ANSWER})
+    async with running(tmp_path, answering(http(200, said)), has_lane=False) as gateway:
+        (reply,) = await ask(gateway, ASKED, path="/api/v1/chat/completions")
+        assert reply.json()["id"] == reply.headers["x-generation-id"]
