@@ -1,7 +1,7 @@
 """Soft alerts: a budget that crosses one of its percentages is told once a period, off the hot path.
 
-`Herald.crossed` only puts a note into a queue; a thread writes the row, and then calls everybody in `listeners` with
-it (webhooks, mails). A listener that fails loses its news and nobody else's. Several processes may see the same
+`Herald.crossed` only puts a note into a queue; a thread writes the row with its webhook event, and then calls everybody
+in `listeners` with it. A listener that fails loses its news and nobody else's. Several processes may see the same
 crossing: the row is unique, and only the one that makes it tells.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from django.db import Error as DatabaseError
-from django.db import IntegrityError, close_old_connections
+from django.db import IntegrityError, close_old_connections, transaction
 
 from accounts import webhooks
 from gateway.models import LimitAlert
@@ -111,20 +111,37 @@ class Herald:
         Raises:
             django.db.Error: the database does not answer.
         """
-        alert, is_new = LimitAlert.objects.get_or_create(
-            limit_id=crossing.limit_id,
-            subject=crossing.subject,
-            percent=crossing.percent,
-            period_starts_at=crossing.period_starts_at,
-            defaults={
-                "organization_id": crossing.organization_id,
-                "spent_nanousd": crossing.spent_nanousd,
-                "amount_nanousd": crossing.amount_nanousd,
-                "crossed_at": crossing.crossed_at,
-            },
-        )
-        if not is_new:
-            return None
+        with transaction.atomic():
+            alert, is_new = LimitAlert.objects.get_or_create(
+                limit_id=crossing.limit_id,
+                subject=crossing.subject,
+                percent=crossing.percent,
+                period_starts_at=crossing.period_starts_at,
+                defaults={
+                    "organization_id": crossing.organization_id,
+                    "spent_nanousd": crossing.spent_nanousd,
+                    "amount_nanousd": crossing.amount_nanousd,
+                    "crossed_at": crossing.crossed_at,
+                },
+            )
+            if not is_new:
+                return None
+            webhooks.emit(
+                organization_id=crossing.organization_id,
+                event_type=webhooks.BUDGET_ALERT,
+                data={
+                    "limit_id": crossing.limit_id,
+                    "name": alert.limit.name,
+                    "scope": alert.limit.scope,
+                    "subject": crossing.subject or None,
+                    "percent": crossing.percent,
+                    "spend_usd": crossing.spent_nanousd / 1e9,
+                    "limit_usd": crossing.amount_nanousd / 1e9,
+                    "period_starts_at": crossing.period_starts_at.isoformat(),
+                },
+                now=crossing.crossed_at,
+                once=f"alert-{alert.pk}",
+            )
         for listener in self.listeners:
             try:
                 listener(alert)

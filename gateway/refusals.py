@@ -8,6 +8,7 @@ that SDK does not retry.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from typing import Any
 
 from gateway import errors, periods
@@ -115,6 +116,18 @@ def rate_lines(hold: Hold) -> bytes:
     if hold.tokens:
         lines += _lines(b"tokens", _tightest([meter for meter, _ in hold.tokens]))
     return lines
+
+
+def left(meter: Meter) -> int:
+    """Return how many nano-USD of a budget are neither spent nor held."""
+    purse = meter.purse
+    assert purse is not None
+    return purse.amount - purse.spent - purse.reserved - purse.held_elsewhere
+
+
+def tightest(meters: Sequence[Meter]) -> Meter:
+    """Return the budget with the least left."""
+    return min(meters, key=left)
 
 
 def duration(seconds: int) -> bytes:

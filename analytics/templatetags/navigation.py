@@ -42,8 +42,8 @@ _PAGES: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
         (
             ("Keys", "keys", "key-round", roles.MANAGE_KEYS),
             ("Provider keys", "provider_keys", "lock", roles.MANAGE_PROVIDER_KEYS),
-            ("Limits", "limits", "shield-check", roles.VIEW_COSTS),
             ("Contract prices", "contract_prices", "receipt-text", roles.VIEW_COSTS),
+            ("Limits", "limits", "credit-card", roles.VIEW_COSTS),
             ("Members", "members", "users", roles.VIEW_COSTS),
             ("Integrations", "integrations", "activity", roles.MANAGE_INTEGRATIONS),
             ("Settings", "settings", "settings", roles.MANAGE_ORGANIZATION),

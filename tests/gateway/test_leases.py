@@ -19,10 +19,13 @@ from gateway import errors, periods
 from gateway.draft import Draft
 from gateway.leases import LeasedWindow, RedisBank
 from gateway.spend import Spend
+from tests.factories.calls import make_key as any_key
 from tests.factories.records import make_record
-from tests.gateway.limits import CENT, NOW, Desk, make_key, make_limit
+from tests.gateway.limits import CENT, NOW, Desk, make_limit
 
 URL = os.environ.get("KAIROS_TEST_REDIS_URL", "redis://127.0.0.1:6379/2")
+# Several test processes may use the same Redis.
+ORGANIZATION = f"org_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
@@ -45,7 +48,7 @@ async def store() -> AsyncIterator[Any]:
         pytest.skip(f"no Redis answers at {URL}")
 
     async def forget() -> None:
-        async for name in client.scan_iter("kairosroute:*{org_1}*"):
+        async for name in client.scan_iter(f"kairosroute:*{{{ORGANIZATION}}}*"):
             await client.delete(name)
 
     await forget()
@@ -68,6 +71,10 @@ async def process(prices: Path) -> AsyncIterator[Callable[..., Desk]]:
     yield make
     for desk, bank in made:
         await bank.close(desk.admission.meters())
+
+
+def make_key(**fields: Any) -> Any:
+    return any_key(**{"organization_id": ORGANIZATION, **fields})
 
 
 async def report(desk: Desk) -> None:
@@ -162,7 +169,7 @@ async def test_counters_that_redis_lost_are_read_from_the_ledger(
 ) -> None:
     key = make_key(limits=(make_limit(limit_id="lim_lost", amount=100 * CENT),))
     records = [
-        make_record(organization_id="org_1", booked_nanousd=97 * CENT, started_us=int(NOW * 1e6)),
+        make_record(organization_id=ORGANIZATION, booked_nanousd=97 * CENT, started_us=int(NOW * 1e6)),
     ]
     await asyncio.to_thread(
         ledger.post_segment,
@@ -177,7 +184,7 @@ async def test_counters_that_redis_lost_are_read_from_the_ledger(
     assert desks[1].only_purse().spent == 97 * CENT + 2000
     held = desks[0].draft(key)
     await desks[0].admission.admit(held)
-    for name in [name async for name in store.scan_iter("kairosroute:budget:*")]:
+    for name in [name async for name in store.scan_iter(f"kairosroute:budget:{{{ORGANIZATION}}}*")]:
         await store.delete(name)
     for _ in range(3):
         for desk in desks:
@@ -245,11 +252,11 @@ from gateway import errors
 from gateway.leases import LeasedWindow, RedisBank
 from tests.gateway.limits import Desk, make_key, make_limit
 
-async def main(url, directory, seed):
+async def main(url, directory, seed, organization_id):
     bank = RedisBank(url, None)
     desk = Desk(Path(directory), bank=bank, window=LeasedWindow)
     bank.start(desk.admission.meters)
-    key = make_key(limits=(make_limit(limit_id="lim_proc", amount=30_000_000),))
+    key = make_key(organization_id=organization_id, limits=(make_limit(limit_id="lim_proc", amount=30_000_000),))
     rng, booked = random.Random(int(seed)), 0
     async def one():
         nonlocal booked
@@ -274,7 +281,15 @@ async def test_processes_of_their_own_never_overspend_together(store: Any, price
     environment = {**os.environ, "KAIROS_DATA_DIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
     running = [
         await asyncio.create_subprocess_exec(
-            sys.executable, "-c", _CLIENT, URL, str(prices), str(seed), env=environment, stdout=asyncio.subprocess.PIPE
+            sys.executable,
+            "-c",
+            _CLIENT,
+            URL,
+            str(prices),
+            str(seed),
+            ORGANIZATION,
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
         )
         for seed in (1, 2)
     ]
@@ -282,5 +297,5 @@ async def test_processes_of_their_own_never_overspend_together(store: Any, price
     assert 0 < sum(booked) <= 30_000_000
     assert min(booked) > 0
     starts_at = int(periods.containing(NOW, "month", "UTC")[0])
-    key = f"kairosroute:budget:{{org_1}}:lim_proc::{starts_at}"
+    key = f"kairosroute:budget:{{{ORGANIZATION}}}:lim_proc::{starts_at}"
     assert int(await store.hget(key, "spent")) == sum(booked)
