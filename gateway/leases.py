@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from redis import asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from gateway import errors, lease_scripts, periods
@@ -31,7 +33,7 @@ from gateway.spend import Spend
 logger = logging.getLogger(__name__)
 
 _INTERVAL_S = 0.5
-_TIMEOUT_S = 0.5
+_TIMEOUT_S = 1.0
 _PROBE_S = 1.0
 _LEASE_S = 600
 _CORRECT_S = 60.0
@@ -125,7 +127,13 @@ class RedisBank:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """`allows_without`: whether calls go through when Redis is away and what was leased is spent."""
-        self._redis = redis.Redis.from_url(url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+        self._redis = redis.Redis.from_url(
+            url,
+            socket_timeout=_TIMEOUT_S,
+            socket_connect_timeout=_TIMEOUT_S,
+            # A call waits here: the client's own retries would keep it for half a minute.
+            retry=Retry(NoBackoff(), 0),
+        )
         self._budget = self._redis.register_script(lease_scripts.BUDGET)
         self._window = self._redis.register_script(lease_scripts.WINDOW)
         self._spend = spend
@@ -165,7 +173,8 @@ class RedisBank:
             return
         purse.open(starts_at=starts_at, ends_at=ends_at, spent=0, granted=0)
         try:
-            await self._exchange(meter, lease, needed=0, wished=0)
+            async with lease.lock:
+                await self._exchange(meter, lease, needed=0, wished=0)
         except (RedisError, OSError) as error:
             self._note_absence(error)
             purse.ends_at = 0.0
