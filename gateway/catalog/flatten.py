@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
+from pathlib import Path
 from typing import Any
 
 from genai_prices import __version__ as library_version
@@ -56,6 +57,15 @@ def flatten(references: Sequence[Mapping[str, str]]) -> dict[str, Any]:
         for row in _rows(provider, model)
     ]
     return {"source": source, "rows": rows}
+
+
+def use_data(path: Path) -> None:
+    """Resolve with the data of a file in genai-prices' own format instead of the data that the library brings."""
+    # The library reads its own downloads with this function and has no public one; its version is pinned.
+    from genai_prices.types import _providers_from_raw  # pyright: ignore[reportPrivateUsage]
+
+    providers = _providers_from_raw(json.loads(path.read_bytes()))
+    data_snapshot.set_custom_snapshot(data_snapshot.DataSnapshot(providers, from_auto_update=False))
 
 
 def _found(reference: Mapping[str, str]) -> Iterator[tuple[str, Provider, ModelInfo]]:
@@ -206,4 +216,6 @@ def _nanousd(usd: Decimal) -> int:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        use_data(Path(sys.argv[1]))
     json.dump(flatten(json.load(sys.stdin)), sys.stdout, separators=(",", ":"))

@@ -26,6 +26,7 @@ CATALOG_PATH: Final = Path(__file__).parent / "data" / "models.json"
 _ROOT: Final = Path(__file__).resolve().parents[2]
 # Part of the file's name: raised when the meaning of a row changes.
 _FORMAT: Final = 1
+_ACCEPTED: Final = ".accepted.json"
 _FLATTEN_TIMEOUT_SECONDS: Final = 60
 
 
@@ -49,22 +50,20 @@ def load_book(
 
     `extra` are models outside the catalog as (provider in genai-prices, name at the provider); their rows are found
     under `provider:name`. `whole_providers` maps our name of a provider to its name in genai-prices: the rows of all
-    its models are found under `<our name>/<model>`, as a call through OpenRouter names them. Rows of other price files
-    in the directory are known by version, for records of the past.
+    its models are found under `<our name>/<model>`, as a call through OpenRouter names them. What was accepted
+    (`accept`) since this version of the library came goes before what the library brings. Rows of other price files in
+    the directory are known by version, for records of the past.
 
     Raises:
         PricesUnavailable: the rows could not be made.
     """
-    references = [{"model": m.id, "provider": m.priced_as, "upstream": m.upstream} for m in catalog]
-    references += [{"model": f"{p}:{name}", "provider": p, "upstream": name} for p, name in sorted(set(extra))]
-    references += [
-        {"model": f"{ours}/", "provider": theirs, "upstream": "*"}
-        for ours, theirs in sorted((whole_providers or {}).items())
-    ]
-    version = importlib.metadata.version("genai-prices")
-    digest = hashlib.sha256(json.dumps([_FORMAT, references]).encode()).hexdigest()[:12]
-    path = directory / f"prices-{version}-{digest}.json"
+    references = _references(catalog, extra, whole_providers)
+    accepted, path = _paths(directory, references)
     rows = _read(path)
+    if accepted.exists():
+        path, rows = accepted, _read(accepted)
+        if rows is None:
+            raise PricesUnavailable(f"{accepted} cannot be read as price rows. Remove it, or accept the prices anew.")
     if rows is None:
         content = _flatten(references)
         try:
@@ -79,6 +78,42 @@ def load_book(
     return prices.PriceBook(rows, archived=archived)
 
 
+def flatten(
+    catalog: models.Catalog,
+    *,
+    whole_providers: Mapping[str, str] | None = None,
+    data: Path,
+    source: str,
+) -> list[prices.PriceRow]:
+    """Return the price rows of the catalog by another file of price data; `source` is what the rows say of it.
+
+    Raises:
+        PricesUnavailable: it is not one.
+    """
+    document = json.loads(_flatten(_references(catalog, (), whole_providers), data))
+    return [prices.from_document({**row, "source": source}) for row in document["rows"]]
+
+
+def accept(
+    directory: Path,
+    rows: Iterable[prices.PriceRow],
+    catalog: models.Catalog,
+    whole_providers: Mapping[str, str] | None = None,
+    *,
+    source: str,
+) -> Path:
+    """Put rows in force from the next start on, until the library is updated; return their file.
+
+    What was accepted before stays beside it, for records of the past.
+    """
+    path, _ = _paths(directory, _references(catalog, (), whole_providers))
+    if path.exists():
+        path.replace(path.with_name(path.name.replace(_ACCEPTED, f".until-{time.time_ns()}.json")))
+    document = {"source": source, "rows": [row.document() for row in rows]}
+    _replace(path, json.dumps(document, separators=(",", ":")).encode())
+    return path
+
+
 def load(
     directory: Path,
     *,
@@ -91,6 +126,25 @@ def load(
     return catalog.ranked(book.cost_ranks(time.time())), book
 
 
+def _references(
+    catalog: models.Catalog, extra: Iterable[tuple[str, str]], whole_providers: Mapping[str, str] | None
+) -> list[dict[str, Any]]:
+    references = [{"model": m.id, "provider": m.priced_as, "upstream": m.upstream} for m in catalog]
+    references += [{"model": f"{p}:{name}", "provider": p, "upstream": name} for p, name in sorted(set(extra))]
+    references += [
+        {"model": f"{ours}/", "provider": theirs, "upstream": "*"}
+        for ours, theirs in sorted((whole_providers or {}).items())
+    ]
+    return references
+
+
+def _paths(directory: Path, references: Sequence[dict[str, Any]]) -> tuple[Path, Path]:
+    """Return the files of what was accepted and of what the library brings; a new library makes new names."""
+    version = importlib.metadata.version("genai-prices")
+    digest = hashlib.sha256(json.dumps([_FORMAT, references]).encode()).hexdigest()[:12]
+    return directory / f"prices-{version}-{digest}{_ACCEPTED}", directory / f"prices-{version}-{digest}.json"
+
+
 def _read(path: Path) -> list[prices.PriceRow] | None:
     """Return the rows of a price file, None when it is absent or damaged (it is then made again)."""
     try:
@@ -100,8 +154,8 @@ def _read(path: Path) -> list[prices.PriceRow] | None:
         return None
 
 
-def _flatten(references: Sequence[dict[str, Any]]) -> bytes:
-    command = [sys.executable, "-m", "gateway.catalog.flatten"]
+def _flatten(references: Sequence[dict[str, Any]], data: Path | None = None) -> bytes:
+    command = [sys.executable, "-m", "gateway.catalog.flatten", *([] if data is None else [str(data)])]
     try:
         done = subprocess.run(
             command,

@@ -79,10 +79,25 @@ class Command(BaseCommand):
         parser.add_argument("--sample", type=int, help="check this many cases, drawn at random; default: all")
         parser.add_argument("--seed", type=int, default=0, help="of the draw")
         parser.add_argument(
+            "--from", dest="data", type=Path, help="the data.json that was accepted; default: what the library brings"
+        )
+        parser.add_argument(
             "--records", type=Path, nargs="*", default=[], help="files of record lines, or sealed spool segments"
         )
 
-    def handle(self, *args: Any, sample: int | None, seed: int, records: Sequence[Path], **options: Any) -> None:
+    def handle(
+        self,
+        *args: Any,
+        sample: int | None,
+        seed: int,
+        records: Sequence[Path],
+        data: Path | None = None,
+        **options: Any,
+    ) -> None:
+        if data is not None:
+            from gateway.catalog import flatten
+
+            flatten.use_data(data)
         catalog, book = loader.load(settings.DATA_DIR / "prices")
         chosen = list(cases(catalog, book))
         if sample is not None and sample < len(chosen):
