@@ -6,7 +6,7 @@ expires. Redis alone is never trusted with what was spent: a key that is gone is
 minute the ledger's sum corrects one that is too low. A window's key holds the units granted by second.
 
 While Redis is away, windows count for their own process, and budgets go on with what is leased; after that calls are
-refused, or let through where the deployment says so (`docs/decisions/`).
+refused, or let through where the deployment says so (`docs/decisions/0014-leases.md`).
 """
 
 from __future__ import annotations

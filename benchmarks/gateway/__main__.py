@@ -154,6 +154,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=8.0, help="of each run, after half a second of warm-up")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="one round of 2 seconds")
+    parser.add_argument("--limits", action="store_true", help="three budgets and two rate limits on every call")
     parser.add_argument("--scenarios", default="", help="names, separated by commas; all without it")
     parser.add_argument("--cores", default="0,1", help="processors: of the gateway, of provider and load generator")
     parser.add_argument("--port", type=int, default=8190, help="the first of four free ports")
@@ -214,7 +215,10 @@ def _ready(arguments: argparse.Namespace) -> Iterator[Bench]:
                 port=port + 2 + number,
                 upstream_port=port,
             )
-            key = key or targets.prepare_database(environment)
+            if not key:
+                key = targets.prepare_database(environment)
+                if arguments.limits:
+                    targets.add_limits(environment)
             target = targets.gateway(
                 name,
                 stack,

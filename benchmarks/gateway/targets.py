@@ -101,6 +101,36 @@ def prepare_database(environment: Mapping[str, str]) -> str:
     return str(json.loads(first.splitlines()[-1])["live_api_key"])
 
 
+def add_limits(environment: Mapping[str, str]) -> None:
+    """Put the benchmark's calls under limits that none of them reaches: three budgets, requests and tokens a minute."""
+    _manage(environment, "shell", "--verbosity=0", "-c", _LIMITS)
+
+
+_LIMITS = """
+from django.utils import timezone
+from accounts import audit
+from accounts.models import Organization
+from gateway import limits
+from gateway.limits import Terms, Whom
+for organization in Organization.objects.all():
+    for scope, kind, amount in (
+        ("organization", "budget", 10**15),
+        ("workspace", "budget", 10**15),
+        ("api_key", "budget", 10**15),
+        ("organization", "requests", 10**9),
+        ("api_key", "tokens", 10**12),
+    ):
+        limits.create(
+            organization=organization,
+            whom=Whom(scope),
+            terms=Terms("", kind, amount, alert_percents=(80, 100)),
+            created_by=None,
+            actor=audit.SYSTEM,
+            now=timezone.now(),
+        )
+"""
+
+
 def gateway(
     name: str,
     stack: ExitStack,
