@@ -9,78 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, field
-from random import Random
-from typing import Protocol
+from dataclasses import dataclass
 
 from gateway import errors, fallback, native
 from gateway.draft import Draft
-from gateway.fallback import Course, TraitsOf
+from gateway.fallback import Course
 from gateway.health import sessions
-from gateway.health.board import Board
-from gateway.health.sessions import Sessions
 from gateway.providers.protocol import Adapter, Completion, Endpoint, ProviderError, StreamReader
+from gateway.transports import Providers, Sent
 from gateway.upstream import Timeouts
 
 logger = logging.getLogger(__name__)
-
-
-class Answer(Protocol):
-    """What a transport gives back: status, headers, and the body whole or piece by piece."""
-
-    @property
-    def status(self) -> int: ...
-
-    @property
-    def body(self) -> bytes: ...
-
-    @property
-    def headers(self) -> dict[str, str]: ...
-
-    async def piece(self) -> bytes: ...
-
-    def output_began(self) -> None: ...
-
-    def abort(self) -> None: ...
-
-
-class Sent(Protocol):
-    """A request on its way. It must be closed."""
-
-    @property
-    def response(self) -> Answer: ...
-
-    def close(self) -> None: ...
-
-
-class Transport(Protocol):
-    """Takes a request to a provider: `gateway.upstream` over sockets, `gateway.simulation` in this process."""
-
-    async def send(
-        self,
-        base_url: str,
-        path: str,
-        headers: tuple[tuple[str, str], ...],
-        body: bytes,
-        *,
-        collects: bool,
-        timeouts: Timeouts,
-    ) -> Sent: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Providers:
-    """How providers are reached: an adapter by protocol, and the two transports; and how they do at the moment."""
-
-    adapters: dict[str, Adapter]
-    upstream: Transport
-    simulation: Transport
-    timeouts: Timeouts
-    health: Board = field(default_factory=Board)
-    sessions: Sessions = field(default_factory=Sessions)
-    traits_of: TraitsOf = fallback.plain_traits
-    max_attempts: int = fallback.MAX_ATTEMPTS
-    rng: Random = field(default_factory=Random)
 
 
 @dataclass(slots=True)

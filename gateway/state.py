@@ -19,7 +19,6 @@ from gateway.banks import LocalBank
 from gateway.catalog import loader
 from gateway.catalog.models import Catalog
 from gateway.catalog.prices import PriceBook
-from gateway.dispatch import Providers
 from gateway.fallback import Traits, TraitsOf
 from gateway.health.board import Board, Row
 from gateway.health.upkeep import Upkeep
@@ -32,6 +31,7 @@ from gateway.response_cache import ResponseCache
 from gateway.routing.decision import Router
 from gateway.snapshot import Snapshot
 from gateway.spend import Spend
+from gateway.transports import Providers
 from gateway.upstream import Timeouts, Upstream
 
 

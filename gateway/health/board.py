@@ -126,6 +126,8 @@ class Board:
             row.window.fail(now, error.error_class, was_success=was_success)
             if row.window.state_changes != changes:
                 self._tell(row, now, f"{error.error_class} again and again.")
+            if error.retry_after_s is not None:
+                self._shut(endpoint, now, LIMITED, endpoint.upstream_model, error.retry_after_s, is_binding=False)
 
     def note_rate(self, endpoint: Endpoint, tokens_per_s: float) -> None:
         """Count how fast an answer came."""
@@ -293,14 +295,18 @@ class Board:
                 found = gate
         return found
 
-    def _shut(self, endpoint: Endpoint, now: float, why: str, model: str, wait_s: float | None) -> None:
+    def _shut(
+        self, endpoint: Endpoint, now: float, why: str, model: str, wait_s: float | None, *, is_binding: bool = True
+    ) -> None:
+        """Keep a credential away: for `wait_s` as the provider asks, else for a time that doubles. `is_binding`: what
+        the provider asks for binds a lonely endpoint too."""
         if endpoint.credential_id == REQUEST:
             return  # each call brings its own: what one is refused says nothing about the next
         first, most = (_LIMIT_FIRST_S, _LIMIT_MOST_S) if why == LIMITED else (_ACCOUNT_FIRST_S, _ACCOUNT_MOST_S)
         key = (endpoint.base_url, model, endpoint.credential_id)
         gate = self.gates.get(key)
         if wait_s is not None:
-            until, wait, is_binding = now + min(wait_s, _WAIT_MOST_S), first, True
+            until, wait = now + min(wait_s, _WAIT_MOST_S), first
         else:
             # Calls that were under way when it shut are not a further refusal.
             wait = first if gate is None else gate.wait_s if now < gate.until else min(gate.wait_s * 2.0, most)

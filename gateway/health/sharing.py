@@ -11,6 +11,8 @@ from typing import Any
 
 import orjson
 from redis import asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from gateway.health.board import Board, Event, Gate, Row
@@ -104,7 +106,11 @@ class Exchange:
 
     def __init__(self, url: str, board: Board) -> None:
         self._client: Any = redis.Redis.from_url(
-            url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S, max_connections=2
+            url,
+            socket_timeout=_TIMEOUT_S,
+            socket_connect_timeout=_TIMEOUT_S,
+            max_connections=2,
+            retry=Retry(NoBackoff(), 0),  # the next second is the retry
         )
         self._process = secrets.token_hex(8).encode()
         self._news = News(board)

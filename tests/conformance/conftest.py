@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,20 @@ def lookalike() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def gateway(llmock_server: LLMockServer, lookalike: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    state = tmp_path_factory.mktemp("gateway")
+    settings = {}
+    for name, provider in (("OPENAI", "openai"), ("ANTHROPIC", "anthropic"), ("GOOGLE", "gemini")):
+        settings[f"KAIROS_PROVIDER_{name}_BASE_URL"] = llmock_server.base_url(provider)
+        settings[f"KAIROS_PROVIDER_{name}_API_KEY"] = "upstream-canary-7f3a91"
+    for name, protocol in (("CLAUDE", "anthropic_messages"), ("GEMINI", "gemini")):
+        settings[f"KAIROS_PROVIDER_LOOKALIKE_{name}_BASE_URL"] = lookalike
+        settings[f"KAIROS_PROVIDER_LOOKALIKE_{name}_PROTOCOL"] = protocol
+    with serving(tmp_path_factory.mktemp("gateway"), settings) as running:
+        yield running
+
+
+@contextmanager
+def serving(state: Path, settings: dict[str, str]) -> Iterator[Gateway]:
+    """Run the product with these settings in a process of its own."""
     port = _free_port()
     environment = {
         "PATH": os.environ["PATH"],
@@ -110,13 +124,8 @@ def gateway(llmock_server: LLMockServer, lookalike: str, tmp_path_factory: pytes
         "KAIROS_UPSTREAM_IDLE_TIMEOUT_S": "1",
         "KAIROS_UPSTREAM_FIRST_BYTE_TIMEOUT_S": "2",
         "PORT": str(port),
+        **settings,
     }
-    for name, provider in (("OPENAI", "openai"), ("ANTHROPIC", "anthropic"), ("GOOGLE", "gemini")):
-        environment[f"KAIROS_PROVIDER_{name}_BASE_URL"] = llmock_server.base_url(provider)
-        environment[f"KAIROS_PROVIDER_{name}_API_KEY"] = "upstream-canary-7f3a91"
-    for name, protocol in (("CLAUDE", "anthropic_messages"), ("GEMINI", "gemini")):
-        environment[f"KAIROS_PROVIDER_LOOKALIKE_{name}_BASE_URL"] = lookalike
-        environment[f"KAIROS_PROVIDER_LOOKALIKE_{name}_PROTOCOL"] = protocol
     log = state / "server.log"
     with log.open("wb") as output:
         server = subprocess.Popen(

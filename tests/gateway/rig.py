@@ -25,7 +25,6 @@ from gateway.catalog import loader
 from gateway.catalog.models import Catalog
 from gateway.catalog.prices import PriceBook
 from gateway.context import KeySnapshot
-from gateway.dispatch import Providers
 from gateway.express import ExpressProtocol
 from gateway.metrics import Metrics
 from gateway.providers import registry
@@ -33,6 +32,7 @@ from gateway.recording import Recorder
 from gateway.response_cache import ResponseCache
 from gateway.snapshot import Snapshot
 from gateway.state import State, make_router, traits_from
+from gateway.transports import Providers
 from gateway.upstream import Timeouts, Upstream
 from tests.factories.calls import make_key
 from tests.gateway.test_upstream import read_request

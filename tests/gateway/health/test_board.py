@@ -111,6 +111,14 @@ def test_a_limit_without_a_wait_backs_off_but_does_not_bind() -> None:
     assert plan(board, A, B, now=4.4).endpoints == (B,)  # twice as long as before
 
 
+def test_an_overloaded_endpoint_that_says_when_is_left_out_until_then_but_tried_when_alone() -> None:
+    board = Board()
+    board.fail(A, 1.0, errors.UpstreamOverloaded("x", retry_after_s=7.0))
+    assert plan(board, A, B, now=7.9).endpoints == (B,)
+    assert plan(board, A, now=7.9).endpoints == (A,)
+    assert plan(board, A, B, now=8.0).endpoints == (A, B)
+
+
 def test_an_answer_to_an_older_call_does_not_end_a_providers_wait() -> None:
     board = Board()
     board.fail(A, 1.0, errors.UpstreamRateLimited("x", retry_after_s=7.0))
