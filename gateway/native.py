@@ -15,6 +15,10 @@ import msgspec
 
 from gateway.errors import InvalidRequest
 
+# The fields of a body in which the conversation stands, and the names under which media and ciphers do.
+_SPOKEN = ("system", "messages", "instructions", "input")
+_OPAQUE = frozenset({"data", "signature", "encrypted_content", "file_data", "image_url", "url"})
+
 
 class NativeRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A call as its client wrote it. `raw` is the body without the gateway's own fields, `body` the same decoded.
@@ -29,6 +33,23 @@ class NativeRequest(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, str], ...] = ()
     needs: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"NativeRequest({self.protocol})"  # prompts stay out of logs
+
+    def texts(self) -> list[str]:
+        """Return every text of the conversation, in blocks that the canonical form has no word for too."""
+        found: list[str] = []
+        level: list[Any] = [self.body.get(name) for name in _SPOKEN]
+        while level:
+            value = level.pop()
+            if isinstance(value, str):
+                found.append(value)
+            elif isinstance(value, list):
+                level += value
+            elif isinstance(value, dict):
+                level += [inner for name, inner in value.items() if name not in _OPAQUE]
+        return found
 
     def unspoken(self) -> NativeRequest:
         """Return what the client wrote for looking up only: no provider gets it in these words."""
@@ -54,6 +75,9 @@ class NativeAnswer(msgspec.Struct, frozen=True, gc=False):
 
     protocol: str
     raw: bytes
+
+    def __repr__(self) -> str:
+        return f"NativeAnswer({self.protocol})"
 
 
 class NativeEvents:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from gateway import authentication, chat, dispatch, errors, explanation, guardrails, idempotency, replay
-from gateway.context import KeySnapshot
+from gateway.context import ChatCall, KeySnapshot
 from gateway.dialects.protocol import Dialect
 from gateway.draft import Draft
 from gateway.http import ClientGone, Request, end_stream, send_answer, send_json, send_piece, start_stream
@@ -99,11 +99,22 @@ async def _serve(state: State, request: Request, draft: Draft, raw: bytes, start
             await claim.release()
 
 
+def require_clean(call: ChatCall, key: KeySnapshot) -> None:
+    """Refuse a call that says what the workspace keeps from providers.
+
+    Raises:
+        errors.PermissionDenied: it does.
+    """
+    if key.guardrails.blocked:
+        guardrails.require_clean(call.said, key.guardrails.blocked)
+        if call.native is not None:
+            guardrails.require_clean(call.native.texts(), key.guardrails.blocked)
+
+
 async def _serve_once(state: State, request: Request, draft: Draft, started: float) -> None:
     call = draft.call
     assert call is not None
-    if draft.key.guardrails.blocked:
-        guardrails.require_clean(call.said, draft.key.guardrails.blocked)
+    require_clean(call, draft.key)
     if call.preferences.cache_ttl_s is not None:
         cached = await state.responses.find(call, draft.key)
         if cached is not None:

@@ -13,6 +13,8 @@ import orjson
 import pytest
 from anthropic import AsyncAnthropic
 
+from gateway.context import GuardrailSnapshot
+from tests.factories.calls import make_key
 from tests.fixtures.providers import Case, cases
 from tests.gateway.rig import (
     ANSWER,
@@ -283,6 +285,22 @@ async def test_a_client_that_hangs_up_is_settled_with_what_was_reported(tmp_path
         await asyncio.sleep(0)
         (record,) = gateway.records()
     assert (record.http_status, record.provider_cost_nanousd, record.price_state) == (499, 580_000, "estimated")
+
+
+async def test_a_guardrail_reads_blocks_that_only_anthropic_knows(tmp_path: Path) -> None:
+    found = {"type": "mcp_tool_result", "content": [{"type": "text", "text": "write to alice@acme.test"}]}
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "a@b.test"}}
+    body = {**ASKED, "messages": [*ASKED["messages"], {"role": "assistant", "content": [found]}]}
+    key = make_key(guardrails=GuardrailSnapshot(blocked=frozenset({"email"})))
+    others = {"ANTHROPIC": answering(http(200, orjson.dumps(MESSAGE)))}
+    async with running(tmp_path, openai(), has_lane=True, others=others, key=key) as gateway:
+        refused = await post(gateway, body)
+        (uncounted,) = await ask(gateway, body, path="/v1/messages/count_tokens")
+        passed = await post(gateway, {**ASKED, "messages": [{"role": "user", "content": [picture]}]})
+    assert (refused.status, refused.json()["error"]["code"]) == (403, "guardrail_blocked")
+    assert uncounted.status == 403
+    assert b"alice" not in refused.body
+    assert passed.status == 200
 
 
 # -- another protocol

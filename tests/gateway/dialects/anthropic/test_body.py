@@ -227,6 +227,10 @@ def test_the_native_body_is_the_clients_own_without_our_fields() -> None:
     assert ours.attribution.agent == "a"
 
 
+def test_no_prompt_stands_in_a_repr() -> None:
+    assert "hi" not in repr(parse({}).native).replace("anthropic", "")
+
+
 def test_only_harmless_headers_go_along() -> None:
     native = parse(
         {}, {b"anthropic-beta": b"a,b", b"anthropic-version": b"2023-06-01", b"x-api-key": b"kr_live"}
