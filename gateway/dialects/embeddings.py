@@ -98,7 +98,7 @@ class Embeddings:
                     for index, vector in enumerate(completion.vectors)
                 ],
                 "usage": _usage(facts),
-                "x_kairosroute": facts.x_kairosroute,
+                **facts.additions,
             }
         )
 

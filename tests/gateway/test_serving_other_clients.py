@@ -74,9 +74,15 @@ async def test_openrouters_cache_header_tells_a_hit(tmp_path: Path, has_lane: bo
     assert replies[0].headers["x-openrouter-cache-ttl"] == "60"
 
 
-@pytest.mark.parametrize("path", ["/v1/completions", "/v1/messages"])
-async def test_the_other_dialects_explain_as_much_as_asked_for(tmp_path: Path, path: str) -> None:
-    body = {"prompt": "hi"} if path == "/v1/completions" else {"messages": ASKED["messages"], "max_tokens": 50}
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"prompt": "hi"}),
+        ("/v1/messages", {"messages": ASKED["messages"], "max_tokens": 50}),
+        ("/v1/responses", {"input": "hi", "store": False}),
+    ],
+)
+async def test_the_other_dialects_explain_as_much_as_asked_for(tmp_path: Path, path: str, body: dict[str, Any]) -> None:
     told: dict[str, Any] = {}
     async with running(tmp_path, answering(WHOLE), has_lane=False) as gateway:
         for level in ("none", "full"):

@@ -69,7 +69,7 @@ def end(made: Json, facts: Facts, *, output: list[Json], finish_reason: str, is_
     elif finish_reason == "content_filter" and not is_refused:
         made["status"], made["incomplete_details"] = INCOMPLETE, {"reason": "content_filter"}
     made["usage"] = usage(facts.usage)
-    made["x_kairosroute"] = facts.x_kairosroute
+    made.update(facts.additions)
     return made
 
 

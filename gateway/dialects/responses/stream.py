@@ -235,7 +235,7 @@ class Writer:
             "error": {"code": code, "message": error.message},
             "output": [self._output[index] for index in sorted(self._output)],
             "usage": answer.usage(facts.usage),
-            "x_kairosroute": facts.x_kairosroute,
+            **facts.additions,
         }
         self._say("response.failed", response=made)
 
