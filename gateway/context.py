@@ -110,15 +110,16 @@ class CredentialSnapshot:
 class Credentials:
     """The enabled provider keys of a workspace and its organization, by provider, in the order of use.
 
-    `decisions` is where the router remembers what it decided with them, `providers` what `gateway.credentials` made of
-    them: with the tenant's own keys, so that no other tenant can ever be given their endpoints, and gone as soon as the
-    keys change. `is_weighted`: the order differs from call to call.
+    `decisions` is where the router remembers what it decided with them, `providers` and `endpoints` what
+    `gateway.credentials` made of them: with the tenant's own keys, so that no other tenant can ever be given their
+    endpoints, and gone as soon as the keys change. `is_weighted`: the order differs from call to call.
     """
 
     by_provider: Mapping[str, tuple[CredentialSnapshot, ...]]
     is_weighted: bool = False
     decisions: dict[tuple[str, bool, AllowList], Any] = field(default_factory=dict, repr=False)
     providers: dict[str, Any] = field(default_factory=dict, repr=False)
+    endpoints: dict[tuple[str, str], Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,10 +57,17 @@ class Reach:
             )
             if with_it is not None:
                 return with_it
+        own = key.credentials
+        remembered: tuple[Endpoint, ...] | None = None if own is None else own.endpoints.get((model.id, model.upstream))
+        if remembered is not None:
+            return remembered
         managed = self._configured.endpoint_for(model=model.id, provider=model.provider, upstream_model=model.upstream)
-        return self._with_stored_keys(
-            key.credentials, model.provider, model.id, model.upstream, managed, unit=call.attribution.session or call_id
+        found = self._with_stored_keys(
+            own, model.provider, model.id, model.upstream, managed, unit=call.attribution.session or call_id
         )
+        if own is not None and not own.is_weighted:
+            own.endpoints[model.id, model.upstream] = found
+        return found
 
     def named(self, name: str, call: ChatCall, key: KeySnapshot, *, call_id: str) -> tuple[Endpoint, ...]:
         """Return where the call can reach a model outside of the catalog, which its name spells out."""

@@ -186,7 +186,7 @@ def _page(
             ProviderKeyRow(
                 credential=credential,
                 title=row.title if (row := quirks.known(credential.provider)) else credential.provider,
-                form=changed[1] if changed and changed[0] == credential else ProviderKeyChangeForm.of(credential),
+                form=ProviderKeyChangeForm.of(credential),
             )
             for credential in listed.in_order_of_use()
         ],

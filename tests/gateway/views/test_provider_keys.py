@@ -174,6 +174,7 @@ def test_a_change_that_cannot_be_is_shown_at_its_field(
 
     assert (taken.status_code, inside.status_code) == (400, 400)
     assert "Another provider key has this label" in taken.content.decode()
+    assert taken.content.decode().count(f'id="id_{credential.pk}-label"') == 1
     assert "not public" in inside.content.decode()
     credential.refresh_from_db()
     assert (credential.label, credential.base_url, credential.has_secret) == ("Main contract", "", True)
