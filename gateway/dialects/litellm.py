@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway import errors
 from gateway.dialects import values
-from gateway.dialects.rows import Row, granted, honoured, names, not_applied, prefers, structured
+from gateway.dialects.rows import Row, honoured, names, not_applied, prefers, structured
 from gateway.dialects.values import Malformed
 from gateway.dialects.wishes import Wishes
 from gateway.preferences import DEFAULT_CACHE_TTL_S
@@ -110,8 +110,12 @@ def _redaction(wishes: Wishes, value: str) -> None:
         wishes.prefer(keeps_content=False)
 
 
+def _key(wishes: Wishes, _value: str) -> None:
+    wishes.bring_key("", values.foreign_key(wishes.headers))
+
+
 HEADERS: dict[str, Row] = {
-    "x-litellm-api-key": granted("our key"),
+    "x-litellm-api-key": honoured("our key; a provider's key in `Authorization` beside it pays for the call", _key),
     "x-litellm-tags": honoured("tags, between commas", lambda wishes, value: wishes.tag_all(values.pairs(value))),
     "x-litellm-spend-logs-metadata": honoured(
         "tags, as JSON", lambda wishes, value: wishes.tag_all(values.json_object(value))

@@ -155,7 +155,10 @@ PORTKEY = "x-portkey-api-key: kr_live_test\r\nx-portkey-provider: openai\r\n"
 OWN = "sk-of-the-request-c4n4ry"
 
 
-@pytest.mark.parametrize("extra", [HELICONE, PORTKEY], ids=["helicone", "portkey"])
+LITELLM = "x-litellm-api-key: kr_live_test\r\n"
+
+
+@pytest.mark.parametrize("extra", [HELICONE, PORTKEY, LITELLM], ids=["helicone", "portkey", "litellm"])
 async def test_a_key_that_comes_with_the_call_is_used_for_it_alone(tmp_path: Path, has_lane: bool, extra: str) -> None:
     script, shown = provider(lambda key: OK)
     async with running(tmp_path, script, has_lane=has_lane) as gateway:
