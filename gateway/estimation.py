@@ -22,7 +22,7 @@ from typing import Any, Final
 import msgspec
 
 from gateway.catalog.prices import PriceRow
-from gateway.context import ChatCall
+from gateway.context import ChatCall, LazyBody
 from gateway.providers.protocol import Usage
 
 BYTES_A_TOKEN: Final = 3
@@ -41,9 +41,10 @@ _MEDIA: Final = (b"base64,", b'"base64"', b'"file_data"', b'"image_url"', b'"inp
 
 def input_tokens(call: ChatCall) -> int:
     """Return the estimate for the prompt."""
-    raw = call.raw
-    if len(raw) > 512 and any(mark in raw for mark in _MEDIA):
-        text, pictures = _weigh(call.body)
+    raw, body = call.raw, call.body
+    # A plain body holds texts and nothing else: most calls are not searched for pictures.
+    if not (type(body) is LazyBody and body.is_plain) and any(mark in raw for mark in _MEDIA):
+        text, pictures = _weigh(body)
         return text // BYTES_A_TOKEN + pictures * TOKENS_A_PICTURE + 1
     return len(raw) // BYTES_A_TOKEN + 1
 
