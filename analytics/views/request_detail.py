@@ -56,6 +56,7 @@ class Candidate:
     gate: str
     reason: str
     is_chosen: bool
+    cost_nanousd: int | None = None  # what the call was estimated to cost there
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +151,9 @@ def _candidate(found: Mapping[str, Any], record: RequestLog) -> Candidate:
     gate = str(found.get("filtered_out_by") or "")
     # The simulator answers in the place of the provider that was chosen.
     is_chosen = not gate and model == record.model and (provider == record.provider or record.is_simulated == 1)
-    return Candidate(model, provider, gate, str(found.get("reason") or ""), is_chosen)
+    estimate = found.get("est_cost_usd")
+    cost = round(estimate * money.NANO) if isinstance(estimate, int | float) else None
+    return Candidate(model, provider, gate, str(found.get("reason") or ""), is_chosen, cost)
 
 
 def _attempt(found: Mapping[str, Any], record: RequestLog) -> Attempt:

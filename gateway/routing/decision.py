@@ -18,7 +18,7 @@ from gateway import estimation, native
 from gateway.catalog.models import CHAT, Catalog, Model, Resolution
 from gateway.catalog.prices import PriceBook
 from gateway.context import AllowList, ChatCall, ExperimentSnapshot, KeySnapshot, LazyBody
-from gateway.preferences import NO_PREFERENCES
+from gateway.preferences import NO_PREFERENCES, Preferences
 from gateway.providers.protocol import Endpoint
 from gateway.routing import demands, gates, plans, refusals, suffixes, vectors
 from gateway.routing.candidates import Candidate
@@ -309,7 +309,7 @@ class Router:
             route_reason=reason,
             is_pinned=is_pinned,
             candidates=tuple(search.candidates),
-            not_applied=(f"model suffix :{resolution.ignored_suffix}",) if resolution.ignored_suffix else (),
+            not_applied=_not_applied(resolution, wishes),
             applied=applied,
             warnings=self._warnings(passed),
             estimated_input_tokens=demand.input_tokens,
@@ -325,6 +325,14 @@ class Router:
             if model is not None and model.deprecated_on and gates.retires_within(model, day=self._field.day):
                 found[model.id] = model.deprecated_on
         return tuple(found.items())
+
+
+def _not_applied(resolution: Resolution, wishes: Preferences) -> tuple[str, ...]:
+    """Return what was asked of the choice of a model and does not change it."""
+    found: tuple[str, ...] = (f"model suffix :{resolution.ignored_suffix}",) if resolution.ignored_suffix else ()
+    if wishes.quality_bar is not None:
+        found += ("quality_bar: models have no estimated quality here yet",)
+    return found
 
 
 def _is_plain(call: ChatCall) -> bool:

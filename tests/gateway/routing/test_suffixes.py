@@ -75,6 +75,11 @@ def test_a_suffix_that_nobody_applies_is_named(route: Any) -> None:
     assert decide(route, call("gpt-5.4:online")).not_applied == ("model suffix :online",)
 
 
+def test_a_quality_bar_is_named_as_long_as_nothing_goes_by_it(route: Any) -> None:
+    (said,) = decide(route, call("auto", wishes={"quality_bar": 0.9})).not_applied
+    assert said.startswith("quality_bar")
+
+
 def test_auto_takes_suffixes_too(route: Any, catalog: Catalog) -> None:
     thinking = decide(route, call("auto:thinking"))
     assert thinking.turns_reasoning_on
