@@ -11,10 +11,12 @@ import logging
 import time
 from dataclasses import dataclass
 
+from analytics.request_log import BYOK
 from gateway import errors, fallback, native
 from gateway.draft import Draft
 from gateway.fallback import Course
 from gateway.health import sessions
+from gateway.health.board import KeyFallback
 from gateway.providers.protocol import Adapter, Completion, Endpoint, ProviderError, StreamReader
 from gateway.transports import Providers, Sent
 from gateway.upstream import Timeouts
@@ -60,7 +62,8 @@ def chart(providers: Providers, draft: Draft) -> None:
         )
         endpoints, skipped, is_probing = plan.endpoints, plan.skipped, plan.is_probing
         if not endpoints:
-            waiting = skipped[0][0]
+            draft.endpoint = waiting = skipped[0][0]
+            draft.course = Course((), preferences=preferences, skipped=skipped)
             raise errors.UpstreamRateLimited(
                 f"{waiting.provider} asked to wait before it takes further calls for this model.",
                 retry_after_s=plan.retry_after_s,
@@ -154,6 +157,17 @@ def fail(providers: Providers, draft: Draft, endpoint: Endpoint, started: float,
     why = course.fail(error, time.perf_counter(), traits_of=providers.traits_of, rng=providers.rng)
     if why:
         draft.attempts[-1]["then"] = why
+        if endpoint.key_source == BYOK != course.endpoint.key_source:
+            providers.health.key_fallbacks.append(
+                KeyFallback(
+                    draft.key.organization_id,
+                    draft.key.workspace_id,
+                    endpoint.credential_id,
+                    endpoint.provider,
+                    endpoint.model,
+                    error.error_class,
+                )
+            )
         return True
     error.metadata["attempts"] = [
         {name: attempt[name] for name in ("model", "provider", "status", "error_class")} for attempt in draft.attempts

@@ -77,6 +77,18 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyFallback:
+    """A call went on from a customer's key to the operator's: from here on it costs otherwise."""
+
+    organization_id: str
+    workspace_id: str
+    credential_id: str
+    provider: str
+    model: str
+    error_class: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """Which endpoints a call tries, in order, and which it leaves out. None at all: wait for `retry_after_s`."""
 
@@ -93,6 +105,7 @@ class Board:
         self.rows: dict[Key, Row] = {}
         self.gates: dict[GateKey, Gate] = {}
         self.events: deque[Event] = deque(maxlen=_MOST_EVENTS)
+        self.key_fallbacks: deque[KeyFallback] = deque(maxlen=_MOST_EVENTS)
 
     # -- what happened
 

@@ -14,6 +14,7 @@ from django.core.cache import cache
 from django.db import transaction
 
 from accounts import webhooks
+from gateway.health.board import KeyFallback
 from gateway.models import ProviderEvent
 
 _PICTURE = "gateway:provider-health"
@@ -56,8 +57,28 @@ class EndpointPicture:
         return "" if self.error_ratio is None else f"{100 * self.error_ratio:.1f} %"
 
 
-def write(changes: Sequence[Change], picture: Iterable[EndpointPicture], *, now: dt.datetime) -> None:
+def write(
+    changes: Sequence[Change],
+    picture: Iterable[EndpointPicture],
+    *,
+    now: dt.datetime,
+    key_fallbacks: Iterable[KeyFallback] = (),
+) -> None:
     """Keep the changes of state, tell those who want to hear of them, and put the picture where pages find it."""
+    for one in key_fallbacks:
+        webhooks.emit(
+            organization_id=one.organization_id,
+            event_type=webhooks.FALLBACK_USED,
+            data={
+                "workspace_id": one.workspace_id,
+                "credential_id": one.credential_id,
+                "provider": one.provider,
+                "model": one.model,
+                "error": one.error_class,
+            },
+            now=now,
+            once=f"{one.credential_id}|{one.workspace_id}|{now:%Y-%m-%dT%H}",  # the first of each hour
+        )
     for change in changes:
         _keep(change)
     if changes:

@@ -40,6 +40,8 @@ class News:
         for key, row in self._board.rows.items():
             counts = row.window.counts
             before = self._told.get(key)
+            if counts == before:
+                continue
             if before is None:
                 before = [0] * SIZE
             delta = [

@@ -15,7 +15,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
 from gateway.health import journal
-from gateway.health.board import Board, Event, Row
+from gateway.health.board import Board, Event, KeyFallback, Row
 from gateway.health.journal import Change, EndpointPicture
 from gateway.health.sharing import Exchange
 from gateway.health.window import MIN_SAMPLES
@@ -57,14 +57,17 @@ class Upkeep:
         self._waiting += [self._change(event, now) for event in events if self._concerns_all(event)]
         if self._exchange is not None:
             await self._exchange.run(now, events)
-        if writes or self._waiting:
+        if writes or self._waiting or self._board.key_fallbacks:
             self._board.forget_idle(now)
             await self._write(picture(self._board, now, is_public=self._is_public))
 
     async def _write(self, found: list[EndpointPicture]) -> None:
         changes, self._waiting = self._waiting, []
+        # One for each key: the rest of a second says the same.
+        fallbacks = {(one.credential_id, one.workspace_id): one for one in self._board.key_fallbacks}
+        self._board.key_fallbacks.clear()
         try:
-            await asyncio.to_thread(_write_in_thread, changes, found)
+            await asyncio.to_thread(_write_in_thread, changes, found, list(fallbacks.values()))
         except DatabaseError:
             self._waiting = [*changes, *self._waiting][-1000:]
             logger.warning("Changes of providers' health wait: the database does not answer.")
@@ -93,10 +96,10 @@ class Upkeep:
         return Change(event.provider, event.model, event.is_open, event.reason, happened_at)
 
 
-def _write_in_thread(changes: list[Change], found: list[EndpointPicture]) -> None:
+def _write_in_thread(changes: list[Change], found: list[EndpointPicture], key_fallbacks: list[KeyFallback]) -> None:
     close_old_connections()
     try:
-        journal.write(changes, found, now=dt.datetime.now(dt.UTC))
+        journal.write(changes, found, now=dt.datetime.now(dt.UTC), key_fallbacks=key_fallbacks)
     finally:
         close_old_connections()
 

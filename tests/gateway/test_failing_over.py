@@ -168,7 +168,8 @@ async def test_a_provider_that_asks_to_wait_is_not_asked_meanwhile(
         assert 28 <= int(reply.headers["retry-after"]) <= 30
         assert reply.headers["x-should-retry"] == "false"
     assert [record.attempts for record in records] == [2, 1, 1, 1, 1, 1, 0]
-    assert records[6].price_state == "unused"
+    assert (records[6].price_state, records[6].model) == ("unused", "groq/gpt-oss-120b")
+    assert [one["reason"] for one in receipt.whole(records[6])["skipped"]] == ["limited", "limited"]
 
 
 async def test_when_all_has_been_tried_the_error_names_the_attempts(tmp_path: Path, has_lane: bool) -> None:

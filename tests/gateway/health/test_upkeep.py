@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from django.core.cache import cache
 
-from gateway import errors
+from accounts import webhooks
+from accounts.models import WebhookEndpoint, WebhookEvent
+from gateway import dispatch, errors
+from gateway.context import ChatCall
+from gateway.draft import Draft
 from gateway.health import journal, upkeep
-from gateway.health.board import Board, Row
+from gateway.health.board import Board, KeyFallback, Row
 from gateway.health.journal import Change
 from gateway.models import ProviderEvent
 from gateway.providers.protocol import Endpoint
+from gateway.routing.decision import Decision
+from gateway.transports import Providers
+from gateway.upstream import Timeouts
+from tests.factories.accounts import Cast
+from tests.factories.calls import make_key
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
 OURS = Endpoint("openai/m", "openai", "m", "openai_chat", "http://ours")
@@ -101,3 +111,27 @@ async def test_a_turn_of_the_upkeep_writes_what_concerns_all() -> None:
     await keeper.tick(writes=False)
     assert [event.model async for event in ProviderEvent.objects.all()] == ["openai/m"]
     await keeper.close()
+
+
+def test_a_call_that_goes_on_from_a_customers_key_to_the_operators_is_noted() -> None:
+    own = replace(OURS, key_source="byok", credential_id="pc_1")
+    providers = Providers({}, None, None, Timeouts())  # type: ignore[arg-type]
+    draft = Draft(body="0" * 26, key=make_key(), started_us=1)
+    draft.call = ChatCall(raw=b"{}", requested_model="m")
+    draft.decision = Decision((own, OURS), "pinned", True)
+    dispatch.chart(providers, draft)
+    assert dispatch.fail(providers, draft, own, 0.0, errors.UpstreamOverloaded("x"))
+    assert [one.credential_id for one in providers.health.key_fallbacks] == ["pc_1"]
+    assert not dispatch.fail(providers, draft, OURS, 0.0, errors.UpstreamOverloaded("x"))
+    assert len(providers.health.key_fallbacks) == 1
+
+
+@pytest.mark.django_db
+def test_the_first_such_call_of_an_hour_is_told_to_the_organization(cast: Cast) -> None:
+    WebhookEndpoint.objects.create(
+        organization=cast.acme, url="https://hooks.acme.test", event_types=[webhooks.FALLBACK_USED]
+    )
+    moved = KeyFallback(cast.acme.pk, "ws_1", "pc_1", "openai", "openai/m", "UpstreamOverloaded")
+    for minutes in (1, 2, 59, 61):
+        journal.write([], [], now=NOW + dt.timedelta(minutes=minutes), key_fallbacks=[moved])
+    assert WebhookEvent.objects.filter(organization=cast.acme, type=webhooks.FALLBACK_USED).count() == 2
