@@ -193,7 +193,9 @@ class RedisBank:
                     return True
                 if self._is_away():
                     return self._go_alone(meter, needed)
-                wished = 2 * needed * lease.waiting + round(lease.use * _AHEAD)
+                # What was taken since the last report counts again: a load that begins doubles its lease each time.
+                counter: Any = meter.purse if meter.purse is not None else meter.window
+                wished = 8 * needed * lease.waiting + counter.taken + round(lease.use * _AHEAD)
                 try:
                     return await self._get(meter, lease, needed=needed, wished=wished)
                 except (RedisError, OSError) as error:
