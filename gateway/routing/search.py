@@ -11,7 +11,6 @@ from typing import Protocol
 import msgspec
 
 from gateway import native
-from gateway.catalog.contracts import row_of
 from gateway.catalog.models import CHAT, Catalog, Model, Resolution
 from gateway.catalog.prices import PriceBook
 from gateway.context import ChatCall, KeySnapshot
@@ -151,7 +150,7 @@ class Search:
             stop = stops[model.id]
             cost = None
             if stop is None:
-                row = row_of(book, agreed, model.id, at)
+                row = book.row(model.id, at) if agreed is None else agreed.row(book, model.id, at)
                 cost = demand.cost(model, row)
                 stop = gates.stopped_now(demand, model, row, cost)
             if stop is not None:
