@@ -70,6 +70,7 @@ class OpenRouter(OpenAI):
             is_byok=facts.is_byok,
             x_kairosroute=facts.x_kairosroute,
             cost_details=_cost_details(facts),
+            answer_id=facts.answer_id,  # its clients ask `/generation` for it
         )
         return _with_extras(_with_id(said, facts.answer_id), facts)
 

@@ -51,6 +51,12 @@ async def handle(state: State, request: Request, dialect: Dialect) -> None:
         "include_byok_in_limit": True,
         "is_free_tier": False,
         "is_provisioning_key": False,
+        "is_management_key": "keys" in key.scopes,
+        "organization_id": key.organization_id,
+        "workspace_id": key.workspace_id,
+        "creator_user_id": None,
+        "allowed_data_regions": ["global"],
+        "free_model_daily_requests": {"limit": 0, "remaining": 0, "used": 0},
         "is_test": key.is_test,
         "expires_at": key.expires_at,
         "rate_limit": _rate_limit(state.admission.windows(key)),
@@ -88,6 +94,8 @@ def _usage(key: KeySnapshot, now: float) -> dict[str, float]:
             ends_at=ends_at,
         )
         found[name] = spent / 1e9
+        # What the customer's own keys pay is no sum of its own: budgets and `usage` count it in.
+        found[f"byok_{name}"] = 0.0
     return found
 
 
@@ -98,6 +106,10 @@ def _budget(meter: Meter) -> dict[str, Any]:
         "name": limit.name,
         "scope": limit.scope,
         "limit_source": refusals.limit_source(meter),
+        "budget_id": None,
+        "guardrail_id": None,
+        "include_byok": True,
+        "reset_interval": _reset(meter),
         "limit_usd": purse.amount / 1e9,
         "spend_usd": purse.spent / 1e9,
         "reserved_usd": (purse.reserved + purse.held_elsewhere) / 1e9,

@@ -118,11 +118,15 @@ class Completion:
         is_byok: bool,
         x_kairosroute: Mapping[str, Any],
         cost_details: Mapping[str, Any] | None = None,
+        answer_id: str = "",
     ) -> bytes:
         """Return the answer as JSON with its provider, its cost and the receipt in short, where there is one.
 
-        An unknown cost is left out of the usage: OpenRouter's clients refuse a null there.
+        An unknown cost is left out of the usage: OpenRouter's clients refuse a null there. `answer_id` takes the place
+        of the provider's own id.
         """
+        if answer_id:
+            self.body["id"] = answer_id
         usage = self.body.get("usage")
         if usage is not None:
             usage.pop("cost", None)  # what a provider says of its own prices

@@ -24,6 +24,7 @@ INSTALLED = ROOT / ".venv" / "conformance"
 CALLS = ("tool", "streamed_tool", "parallel_tools", "streamed_parallel_tools")
 BARE_CALLS = ("tool_without_arguments", "streamed_tool_without_arguments")
 EVERY_UPSTREAM = ("openai_chat", "anthropic_messages", "gemini")
+RESPONSES = ("responses", "streamed_responses")
 COMMON = ("plain", "stream", *CALLS, *BARE_CALLS, "structured")
 
 _OPENAI_ERRORS = {
@@ -104,7 +105,7 @@ CLIENTS = (
         package="openai",
         runtime="development",
         surface="/v1",
-        checks=(*COMMON, "cost", "models"),
+        checks=(*COMMON, "cost", "models", "embeddings", "completion", *RESPONSES, "responses_tools"),
         errors={**_OPENAI_ERRORS, "bad_request": "BadRequestError", "cut_stream": "APIError"},
         upstreams=EVERY_UPSTREAM,
     ),
@@ -113,15 +114,27 @@ CLIENTS = (
         package="openai",
         runtime="node",
         surface="/v1",
-        checks=(*COMMON, "cost", "models"),
+        checks=(*COMMON, "cost", "models", "embeddings", "completion", *RESPONSES),
         errors={**_OPENAI_ERRORS, "bad_request": "BadRequestError", "cut_stream": "APIError"},
+    ),
+    Client(
+        name="anthropic",
+        package="anthropic",
+        runtime="development",
+        surface="/",
+        checks=(*COMMON, "counted"),
+        errors={**_OPENAI_ERRORS, "bad_request": "BadRequestError", "cut_stream": "APIStatusError"},
+        upstreams=EVERY_UPSTREAM,
     ),
     Client(
         name="openrouter",
         package="openrouter",
         runtime="own",
         surface="/api/v1",
-        checks=(*COMMON, "cost", "models", "cut_stream_is_marked"),
+        checks=(
+            *(*COMMON, "cost", "models", "cut_stream_is_marked", "embeddings"),
+            *("generation", "credits_used", "current_key"),
+        ),
         errors={
             "unauthorized": "UnauthorizedResponseError",
             "unknown_model": "NotFoundResponseError",
@@ -144,7 +157,7 @@ CLIENTS = (
         package="@ai-sdk/openai-compatible",
         runtime="node",
         surface="/v1",
-        checks=(*COMMON, "cut_stream_is_marked"),
+        checks=(*COMMON, "cut_stream_is_marked", "embeddings"),
         errors=dict.fromkeys(("unauthorized", "unknown_model", "rate_limited", "server_error"), "AI_APICallError"),
         upstreams=EVERY_UPSTREAM,
     ),
@@ -153,7 +166,7 @@ CLIENTS = (
         package="pydantic-ai-slim",
         runtime="own",
         surface="/v1",
-        checks=COMMON,
+        checks=(*COMMON, *RESPONSES, "responses_structured"),
         errors={
             "unauthorized": "ModelAuthenticationError",
             "unknown_model": "ModelNotFoundError",
@@ -176,7 +189,7 @@ CLIENTS = (
         package="openai-agents",
         runtime="own",
         surface="/v1",
-        checks=COMMON,
+        checks=(*COMMON, *RESPONSES, "responses_structured", "responses_tools"),
         errors=_OPENAI_ERRORS,
     ),
     Client(
@@ -201,7 +214,7 @@ CLIENTS = (
         package="litellm",
         runtime="own",
         surface="/v1",
-        checks=(*COMMON, "cost"),
+        checks=(*COMMON, "cost", "embeddings", "messages"),
         errors={**_OPENAI_ERRORS, "server_error": "BadGatewayError", "cut_stream": "MidStreamFallbackError"},
     ),
     Client(
@@ -209,7 +222,7 @@ CLIENTS = (
         package="portkey-ai",
         runtime="own",
         surface="/v1",
-        checks=(*COMMON, "models"),
+        checks=(*COMMON, "models", "embeddings", "completion", "responses"),
         errors=_OPENAI_ERRORS,
     ),
     Client(

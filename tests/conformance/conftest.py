@@ -38,14 +38,16 @@ class Gateway:
     test_key: str
     log: Path
 
-    @property
-    def spoken(self) -> dict[str, tuple[str, str]]:
-        """A key and a model for each protocol that the provider behind us may speak; all answer as the prompt asks."""
+    def speaking(self, protocol: str, client: str) -> tuple[str, str]:
+        """Return a key and a model for a protocol that the provider behind us speaks; all answer as the prompt asks.
+
+        Each client has a model of its own: where one drives it into its limit, the next does not find it waiting.
+        """
         return {
             "openai_chat": (self.test_key, "openai/gpt-5.4-mini"),
-            "anthropic_messages": (self.live_key, "lookalike-claude/claude-sonnet-4-6"),
-            "gemini": (self.live_key, "lookalike-gemini/gemini-2.5-flash"),
-        }
+            "anthropic_messages": (self.live_key, f"lookalike-claude/claude-sonnet-4-6-{client}"),
+            "gemini": (self.live_key, f"lookalike-gemini/gemini-2.5-flash-{client}"),
+        }[protocol]
 
     def client(self, *, key: str | None = None, max_retries: int = 0) -> OpenAI:
         return OpenAI(base_url=f"{self.url}/v1", api_key=key or self.live_key, max_retries=max_retries, timeout=20)

@@ -10,6 +10,7 @@ BEGIN, END = "<!-- clients: begin -->\n", "<!-- clients: end -->\n"
 _TITLES = {
     "openai": "openai (Python)",
     "openai_node": "openai (Node)",
+    "anthropic": "anthropic (Python)",
     "openrouter_node": "@openrouter/ai-sdk-provider with `ai`",
     "ai_sdk_node": "@ai-sdk/openai-compatible with `ai`",
 }
@@ -19,6 +20,9 @@ _COLUMNS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("tools", ("tool", "parallel_tools", "tool_without_arguments")),
     ("streamed tools", ("streamed_tool", "streamed_parallel_tools", "streamed_tool_without_arguments")),
     ("typed object", ("structured",)),
+    ("responses", ("responses",)),
+    ("completions", ("completion",)),
+    ("embeddings", ("embeddings",)),
     ("cost", ("cost",)),
     ("models", ("models",)),
 )

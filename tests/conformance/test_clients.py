@@ -13,7 +13,8 @@ import pytest
 from tests.conformance.catalog import CLIENTS, Client
 from tests.conformance.conftest import Gateway
 
-UNPRICED = {"cost", "models"}  # asked of the catalog's models only
+# Asked of the catalog's models only.
+UNPRICED = {"cost", "models", "embeddings"}
 
 
 def _is_text(found: Any) -> None:
@@ -56,6 +57,16 @@ def _lists_models(found: Any) -> None:
     assert "openai/gpt-5.4-mini" in found
 
 
+def _has_vectors(found: Any) -> None:
+    assert len(found["sizes"]) == 2
+    assert min(found["sizes"]) == max(found["sizes"]) > 1
+    assert found["input_tokens"] > 0
+
+
+def _is_there(found: Any) -> None:
+    assert found is not None
+
+
 def _is_marked(found: Any) -> None:
     assert found["finish"] == "error"
     assert "ended before the answer was complete" in found["message"]
@@ -78,6 +89,17 @@ _EXPECTED: dict[str, Callable[[Any], None]] = {
     "structured": _is_person,
     "structured_by_schema": _is_person,
     "streamed_structured": _is_person,
+    "responses": _is_text,
+    "streamed_responses": _is_stream,
+    "responses_structured": _is_person,
+    "responses_tools": _calls(_PARIS, _ROME),
+    "messages": _is_text,
+    "completion": _is_text,
+    "counted": _has_usage,
+    "embeddings": _has_vectors,
+    "generation": _has_usage,
+    "credits_used": _is_there,
+    "current_key": _is_there,
     "cost": _is_cost,
     "models": _lists_models,
     "cut_stream_is_marked": _is_marked,
@@ -117,7 +139,7 @@ def _problems(client: Client, found: dict[str, Any], *, is_priced: bool) -> list
     ],
 )
 def test_the_client_understands_us(gateway: Gateway, client: Client, upstream: str) -> None:
-    key, model = gateway.spoken[upstream]
+    key, model = gateway.speaking(upstream, client.name)
     run = subprocess.run(
         [*client.command, gateway.url, key, model],
         capture_output=True,

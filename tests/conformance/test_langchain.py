@@ -22,7 +22,7 @@ RUNNABLE, SKIPPED = 42, 8
 )
 @pytest.mark.parametrize("upstream", ["openai_chat", "anthropic_messages", "gemini"])
 def test_its_standard_tests_pass(gateway: Gateway, tmp_path: Path, upstream: str) -> None:
-    key, model = gateway.spoken[upstream]
+    key, model = gateway.speaking(upstream, "langchain")
     report = tmp_path / "report.xml"
     run = subprocess.run(
         [

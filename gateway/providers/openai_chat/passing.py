@@ -97,9 +97,19 @@ class PassedCompletion(Completion):
         is_byok: bool,
         x_kairosroute: Mapping[str, Any],
         cost_details: Mapping[str, Any] | None = None,
+        answer_id: str = "",
     ) -> bytes:
         """Return the provider's bytes with our model name, the native reason, the cost and the receipt put in."""
         data = self._data
+        if answer_id and data.count(b'"id":') != 1:  # something in it has an id too
+            return response.read(data, endpoint=self._endpoint).answer(
+                provider=provider,
+                cost_usd=cost_usd,
+                is_byok=is_byok,
+                x_kairosroute=x_kairosroute,
+                cost_details=cost_details,
+                answer_id=answer_id,
+            )
         name, name_end = _string_after(data, b'"model":')
         _, reason_end = _string_after(data, b'"finish_reason":')
         usage = data.find(b"{", data.find(b'"usage":') + 8) + 1
@@ -112,16 +122,17 @@ class PassedCompletion(Completion):
             cost += b'"cost_details":%b,' % orjson.dumps(cost_details)
         tail = b',"provider":%b' % orjson.dumps(provider)
         tail += b',"x_kairosroute":%b}' % orjson.dumps(x_kairosroute) if x_kairosroute else b"}"
+        changes = [
+            (name, name_end, orjson.dumps(self._endpoint.model)),
+            (reason_end, reason_end, native),
+            (usage, usage, cost),
+        ]
+        if answer_id:
+            changes.append((*_string_after(data, b'"id":'), orjson.dumps(answer_id)))
         parts: list[bytes] = []
         at = 0
         # Providers order their fields as they like.
-        for start, stop, new in sorted(
-            (
-                (name, name_end, orjson.dumps(self._endpoint.model)),
-                (reason_end, reason_end, native),
-                (usage, usage, cost),
-            )
-        ):
+        for start, stop, new in sorted(changes):
             parts += (data[at:start], new)
             at = stop
         return b"".join((*parts, data[at:end], tail))

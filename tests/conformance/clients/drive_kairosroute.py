@@ -68,6 +68,21 @@ def models():
 
 
 @check
+def embeddings():
+    answer = client.embeddings.create(input=["one", "two"])  # its default model is kr-auto-embed
+    return {
+        "sizes": [len(one["embedding"]) for one in answer["data"]],
+        "input_tokens": answer["usage"]["prompt_tokens"],
+    }
+
+
+@check
+def completion():
+    answer = client.completions.create(prompt=driving.HELLO)
+    return driving.text(answer["choices"][0]["text"], usage_of(answer))
+
+
+@check
 def unauthorized():
     stranger = KairosRoute(api_key=driving.WRONG_KEY, base_url=driving.API_V1, max_retries=1)
     return driving.raised_by(lambda: stranger.chat.completions.create(messages=driving.said(driving.HELLO)))

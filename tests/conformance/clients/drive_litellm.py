@@ -92,6 +92,28 @@ def cost():
 
 
 @check
+def embeddings():
+    answer = litellm.embedding(
+        model=f"openai/{driving.EMBEDDING_MODEL}", api_base=driving.V1, api_key=driving.API_KEY, input=["one", "two"]
+    )
+    return {"sizes": [len(one["embedding"]) for one in answer.data], "input_tokens": answer.usage.prompt_tokens}
+
+
+@check
+def messages():
+    answer = litellm.completion(
+        model=f"anthropic/{driving.MODEL}",
+        api_base=driving.GATEWAY_URL,
+        api_key=driving.API_KEY,
+        messages=driving.said(driving.HELLO),
+        max_tokens=200,
+        max_retries=0,
+        num_retries=0,
+    )
+    return driving.text(answer.choices[0].message.content, (answer.usage.prompt_tokens, answer.usage.completion_tokens))
+
+
+@check
 def unauthorized():
     return driving.raised_by(lambda: ask(driving.HELLO, key=driving.WRONG_KEY))
 

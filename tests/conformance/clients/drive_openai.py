@@ -99,6 +99,39 @@ def models():
 
 
 @check
+def embeddings():
+    answer = client().embeddings.create(model=driving.EMBEDDING_MODEL, input=["one", "two"], dimensions=8)
+    return {"sizes": [len(one.embedding) for one in answer.data], "input_tokens": answer.usage.prompt_tokens}
+
+
+@check
+def completion():
+    answer = client().completions.create(model=driving.MODEL, prompt=driving.HELLO)
+    return driving.text(answer.choices[0].text, (answer.usage.prompt_tokens, answer.usage.completion_tokens))
+
+
+@check
+def responses():
+    answer = client().responses.create(model=driving.MODEL, input=driving.HELLO)
+    return driving.text(answer.output_text, (answer.usage.input_tokens, answer.usage.output_tokens))
+
+
+@check
+def streamed_responses():
+    with client().responses.stream(model=driving.MODEL, input=driving.HELLO) as events:
+        pieces = [event.delta for event in events if event.type == "response.output_text.delta"]
+        usage = events.get_final_response().usage
+    return driving.text("".join(pieces), (usage.input_tokens, usage.output_tokens), pieces=len(pieces))
+
+
+@check
+def responses_tools():
+    tools = [{"type": "function", **one["function"]} for one in driving.TOOLS]
+    answer = client().responses.create(model=driving.MODEL, input=driving.TWO_CALLS, tools=tools)
+    return [driving.call(one.name, one.arguments, one.call_id) for one in answer.output if one.type == "function_call"]
+
+
+@check
 def unauthorized():
     return driving.raised_by(lambda: ask(driving.HELLO, key=driving.WRONG_KEY))
 

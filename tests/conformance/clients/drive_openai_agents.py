@@ -7,7 +7,14 @@ import os
 os.environ["OPENAI_AGENTS_DISABLE_TRACING"] = "1"
 
 import driving
-from agents import Agent, OpenAIChatCompletionsModel, RunConfig, Runner, function_tool
+from agents import (
+    Agent,
+    OpenAIChatCompletionsModel,
+    OpenAIResponsesModel,
+    RunConfig,
+    Runner,
+    function_tool,
+)
 from driving import check
 from openai import AsyncOpenAI
 from pydantic import BaseModel
@@ -33,7 +40,7 @@ def usage_of(result):
     return usage.input_tokens, usage.output_tokens
 
 
-async def called(prompt, *, is_streamed):
+async def called(prompt, *, is_streamed, make=None):
     seen = []
 
     @function_tool
@@ -48,7 +55,7 @@ async def called(prompt, *, is_streamed):
         seen.append(driving.call("list_cities", {}, f"call {len(seen)}"))
         return "Paris, Rome"
 
-    made = agent(tools=[get_weather, list_cities])
+    made = (make or agent)(tools=[get_weather, list_cities])
     if is_streamed:
         result = Runner.run_streamed(made, prompt, run_config=QUIET)
         async for _ in result.stream_events():
@@ -110,6 +117,36 @@ async def structured():
 
 def failing(prompt, made=None):
     return driving.raised_by_awaiting(lambda: Runner.run(agent(made), prompt, run_config=QUIET))
+
+
+def over_responses(**more):
+    client = AsyncOpenAI(base_url=driving.V1, api_key=driving.API_KEY, max_retries=0)
+    return agent(OpenAIResponsesModel(driving.MODEL, client), **more)
+
+
+@check
+async def responses():
+    result = await Runner.run(over_responses(), driving.HELLO, run_config=QUIET)
+    return driving.text(result.final_output, usage_of(result))
+
+
+@check
+async def streamed_responses():
+    result, pieces = Runner.run_streamed(over_responses(), driving.HELLO, run_config=QUIET), 0
+    async for event in result.stream_events():
+        pieces += event.type == "raw_response_event" and event.data.type == "response.output_text.delta"
+    return driving.text(result.final_output, usage_of(result), pieces=pieces)
+
+
+@check
+async def responses_structured():
+    result = await Runner.run(over_responses(output_type=Person), driving.PERSON, run_config=QUIET)
+    return result.final_output.model_dump()
+
+
+@check
+async def responses_tools():
+    return await called(driving.TWO_CALLS, is_streamed=False, make=over_responses)
 
 
 @check

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import driving
 from driving import check
 from openrouter import OpenRouter
+from openrouter.errors import NotFoundResponseError
 
 client = OpenRouter(api_key=driving.API_KEY, server_url=driving.API_V1)
 
@@ -90,6 +93,35 @@ def cost():
 @check
 def models():
     return [model.id for model in client.models.list().result.data]
+
+
+@check
+def embeddings():
+    answer = client.embeddings.generate(model=driving.EMBEDDING_MODEL, input=["one", "two"], dimensions=8)
+    return {"sizes": [len(one.embedding) for one in answer.data], "input_tokens": int(answer.usage.prompt_tokens)}
+
+
+@check
+def generation():
+    answer = ask(driving.HELLO)
+    for _ in range(100):
+        try:
+            found = client.generations.get_generation(id=answer.id).data
+        except NotFoundResponseError:  # it is there as soon as the record is
+            time.sleep(0.1)
+        else:
+            return {"input_tokens": found.tokens_prompt, "output_tokens": found.tokens_completion}
+    raise AssertionError("no generation in ten seconds")
+
+
+@check
+def credits_used():
+    return client.credits.get_credits().data.total_usage
+
+
+@check
+def current_key():
+    return client.api_keys.get_current_key_metadata().data.label
 
 
 @check

@@ -90,6 +90,25 @@ def models():
 
 
 @check
+def embeddings():
+    # Its own default is base64, which it hands on as it came.
+    answer = client().embeddings.create(model=driving.EMBEDDING_MODEL, input=["one", "two"], encoding_format="float")
+    return {"sizes": [len(one.embedding) for one in answer.data], "input_tokens": answer.usage.prompt_tokens}
+
+
+@check
+def completion():
+    answer = client().completions.create(model=driving.MODEL, prompt=driving.HELLO)
+    return driving.text(answer.choices[0].text, (answer.usage.prompt_tokens, answer.usage.completion_tokens))
+
+
+@check
+def responses():
+    answer = client().responses.create(model=driving.MODEL, input=driving.HELLO)
+    return driving.text(answer.output_text, (answer.usage.input_tokens, answer.usage.output_tokens))
+
+
+@check
 def unauthorized():
     return driving.raised_by(lambda: ask(driving.HELLO, key=driving.WRONG_KEY))
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import driving
 from driving import check
+from openai import AsyncOpenAI
 from pydantic import BaseModel
 from pydantic_ai import Agent
-from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 
 def model(name=driving.MODEL, key=driving.API_KEY):
-    from openai import AsyncOpenAI
-
     client = AsyncOpenAI(base_url=driving.V1, api_key=key, max_retries=0)
     return OpenAIChatModel(name, provider=OpenAIProvider(openai_client=client))
 
@@ -96,6 +95,29 @@ async def streamed_tool_without_arguments():
 @check
 async def structured():
     return (await Agent(model(), output_type=Person).run(driving.PERSON)).output.model_dump()
+
+
+def over_responses(**more):
+    client = AsyncOpenAI(base_url=driving.V1, api_key=driving.API_KEY, max_retries=0)
+    return Agent(OpenAIResponsesModel(driving.MODEL, provider=OpenAIProvider(openai_client=client)), **more)
+
+
+@check
+async def responses():
+    result = await over_responses().run(driving.HELLO)
+    return driving.text(result.output, usage_of(result))
+
+
+@check
+async def streamed_responses():
+    async with over_responses().run_stream(driving.HELLO) as result:
+        pieces = [piece async for piece in result.stream_text(delta=True, debounce_by=None)]
+        return driving.text("".join(pieces), usage_of(result), pieces=len(pieces))
+
+
+@check
+async def responses_structured():
+    return (await over_responses(output_type=Person).run(driving.PERSON)).output.model_dump()
 
 
 @check

@@ -1,6 +1,6 @@
 // OpenAI's Node client.
 import OpenAI from "openai";
-import { apiKey, model, prompts, raisedBy, run, unknownModel, v1, wrongKey } from "./driving.mjs";
+import { apiKey, embeddingModel, model, prompts, raisedBy, run, unknownModel, v1, wrongKey } from "./driving.mjs";
 
 const clientOf = (key) => new OpenAI({ baseURL: v1, apiKey: key, maxRetries: 0, timeout: 20_000 });
 const client = clientOf(apiKey);
@@ -65,6 +65,25 @@ await run({
     const names = [];
     for await (const found of client.models.list()) names.push(found.id);
     return names;
+  },
+  embeddings: async () => {
+    const answer = await client.embeddings.create({ model: embeddingModel, input: ["one", "two"], dimensions: 8 });
+    return { sizes: answer.data.map(({ embedding }) => embedding.length), input_tokens: answer.usage.prompt_tokens };
+  },
+  completion: async () => {
+    const answer = await client.completions.create({ model, prompt: prompts.hello });
+    return { text: answer.choices[0].text, ...usageOf(answer) };
+  },
+  responses: async () => {
+    const answer = await client.responses.create({ model, input: prompts.hello });
+    return { text: answer.output_text, ...answer.usage };
+  },
+  streamed_responses: async () => {
+    let pieces = 0;
+    const stream = client.responses.stream({ model, input: prompts.hello });
+    for await (const event of stream) pieces += event.type === "response.output_text.delta" ? 1 : 0;
+    const answer = await stream.finalResponse();
+    return { text: answer.output_text, pieces, ...answer.usage };
   },
   unauthorized: () => raisedBy(() => clientOf(wrongKey).chat.completions.create({ model, messages: said(prompts.hello) })),
   unknown_model: () => raisedBy(() => client.chat.completions.create({ model: unknownModel, messages: said(prompts.hello) })),

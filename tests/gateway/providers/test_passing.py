@@ -75,3 +75,16 @@ def test_an_answer_without_usage_or_with_tool_calls_is_completed() -> None:
     assert passing.read(orjson.dumps(priced), endpoint=OPENAI) is None
     nested = _body(extra={"model": "x", "usage": {}})
     assert passing.read(orjson.dumps(nested), endpoint=OPENAI) is None
+
+
+def test_an_answer_takes_the_id_that_its_dialect_gives_it() -> None:
+    plain, nested = _body(), _body(extra={"id": "inner"})
+    for body in (plain, nested):
+        written = ADAPTER.completion(orjson.dumps(body), endpoint=OPENAI).answer(
+            provider="openai", cost_usd=1, is_byok=False, x_kairosroute=_RECEIPT, answer_id="gen_1"
+        )
+        expected = _said(ADAPTER.completion(orjson.dumps(body), endpoint=OPENAI)) | {"id": "gen_1"}
+        answer = orjson.loads(written)
+        assert answer["id"] == "gen_1"
+        assert answer["choices"] == expected["choices"]
+        assert answer.get("extra") == body.get("extra")
