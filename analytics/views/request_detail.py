@@ -68,6 +68,17 @@ class Attempt:
     failure: str
     status: str
     latency_us: int | None
+    then: str = ""  # why the call went on
+
+
+# Why a call went on after a failed attempt, as its receipt has it, in words.
+_THEN = {
+    "retry": "asked again",
+    "next_endpoint": "next endpoint",
+    "next_model": "next model",
+    "larger_context_window": "a model with a larger window",
+    "other_vendor": "a model of another vendor",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,7 @@ def _detail(organization: Organization, record: RequestLog) -> dict[str, Any]:
         "receipt_id": f"rcpt_{record.request_id.removeprefix('req_')}",
         "candidates": [_candidate(found, record) for found in _objects(receipt.get("candidates"))],
         "attempts": [_attempt(found, record) for found in _objects(receipt.get("attempts"))],
+        "skipped": _objects(receipt.get("skipped")),
         "lines": lines,
         "places": money.places([record.provider_cost_nanousd, *(line.cost_nanousd for line in lines)]),
         "cost_nanousd": cost,
@@ -164,6 +176,7 @@ def _attempt(found: Mapping[str, Any], record: RequestLog) -> Attempt:
         failure=str(found.get("error_class") or ""),
         status=str(found.get("status") or ""),
         latency_us=round(latency_ms * 1000) if isinstance(latency_ms, int | float) else None,
+        then=_THEN.get(str(found.get("then") or ""), ""),
     )
 
 

@@ -149,7 +149,12 @@ def test_csv_cells_that_a_spreadsheet_would_run_are_defused(cast: Cast, login: L
 def test_what_clients_name_is_escaped(cast: Cast, login: Login) -> None:
     hostile = "<img src=x onerror=alert(1)>"
     record = call(
-        cast, agent=hostile, session=hostile, model=hostile, tags={hostile: hostile}, receipt='{"attempts": 3}'
+        cast,
+        agent=hostile,
+        session=hostile,
+        model=hostile,
+        tags={hostile: hostile},
+        receipt='{"attempts": 3, "skipped": 3, "session": 3}',
     )
     request_logs.load([record])
     browser = login(cast.alice)
@@ -210,6 +215,21 @@ def test_the_receipt_names_the_candidate_that_the_simulator_answered_for(cast: C
     assert text.count("</span>chosen</span>") == 1
     assert "</span>credentials</span>" in text
     assert "560 ms" in text
+
+
+def test_the_receipt_says_why_a_call_went_on_and_what_it_left(cast: Cast, login: Login) -> None:
+    failed = {"model": "groq/m", "provider": "groq", "error_class": "UpstreamOverloaded", "then": "next_endpoint"}
+    receipt = {
+        "attempts": [failed, {"model": "cerebras/m", "provider": "cerebras", "status": 200}],
+        "skipped": [{"model": "together/m", "provider": "together", "reason": "open"}],
+        "session": {"from": "groq:groq/m", "cost_nanousd": 3_000},
+    }
+    record = call(cast, model="cerebras/m", provider="cerebras", attempts=2, receipt=json.dumps(receipt))
+    request_logs.load([record])
+    text = body(login(cast.alice).get(url("request_detail", record.request_id)))
+    for words in ("→ next endpoint", "together: out of service", "from groq:groq/m, whose cache was worth"):
+        assert words in text
+    assert "$0.000003" in text
 
 
 def test_an_unpriced_call_is_never_shown_as_zero_dollars(cast: Cast, login: Login) -> None:
