@@ -44,7 +44,7 @@ Listener = Callable[[LimitAlert], None]
 
 
 def tell_webhooks(alert: LimitAlert) -> None:
-    """Emit the alert to the organization's webhooks."""
+    """Emit the alert to the organization's webhooks; called in the transaction that writes it."""
     webhooks.emit(
         organization_id=alert.organization_id,
         event_type=webhooks.BUDGET_ALERT,
@@ -66,7 +66,7 @@ class Herald:
     """A queue and the thread behind it."""
 
     def __init__(self) -> None:
-        self.listeners: list[Listener] = [tell_webhooks]
+        self.listeners: list[Listener] = []
         self._queue: queue.SimpleQueue[Crossing | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
@@ -126,22 +126,7 @@ class Herald:
             )
             if not is_new:
                 return None
-            webhooks.emit(
-                organization_id=crossing.organization_id,
-                event_type=webhooks.BUDGET_ALERT,
-                data={
-                    "limit_id": crossing.limit_id,
-                    "name": alert.limit.name,
-                    "scope": alert.limit.scope,
-                    "subject": crossing.subject or None,
-                    "percent": crossing.percent,
-                    "spend_usd": crossing.spent_nanousd / 1e9,
-                    "limit_usd": crossing.amount_nanousd / 1e9,
-                    "period_starts_at": crossing.period_starts_at.isoformat(),
-                },
-                now=crossing.crossed_at,
-                once=f"alert-{alert.pk}",
-            )
+            tell_webhooks(alert)
         for listener in self.listeners:
             try:
                 listener(alert)
