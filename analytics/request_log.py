@@ -25,6 +25,12 @@ MANAGED = "managed"
 BYOK = "byok"
 SIMULATED = "simulated"
 
+# response_cache: not asked for, asked for and not found, found; a duplicate of an idempotent request
+OFF = "off"
+MISS = "miss"
+HIT = "hit"
+REPLAY = "replay"
+
 
 class RequestLog(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
     """One call as it is logged, billed and shown.
@@ -74,7 +80,7 @@ class RequestLog(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only
     experiment_arm: str = ""
     attempts: int = 0
     is_fallback: int = 0
-    response_cache: str = "off"
+    response_cache: str = OFF
     service_tier: str = ""
     # usage
     input_tokens: int = 0

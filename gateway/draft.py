@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from analytics import request_log
-from analytics.request_log import INTERRUPTED, MANAGED, SETTLED, SIMULATED, UNPRICED, RequestLog
+from analytics.request_log import INTERRUPTED, MANAGED, OFF, SETTLED, SIMULATED, UNPRICED, RequestLog
 from gateway import errors, estimation, fragments, receipt
 from gateway.context import NOBODY, ChatCall, KeySnapshot
 from gateway.counters import Hold
@@ -98,7 +98,7 @@ class Draft:
         self.baseline_cost_nanousd: int | None = None
         self.prices: dict[str, int] | None = None
         self.response: Mapping[str, Any] | None = None  # what was answered, for a workspace that opted in
-        self.response_cache = "off"
+        self.response_cache = OFF
         self.cache_note: dict[str, Any] | None = None
         self.identity = b""
         self.hold: Hold | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from analytics.request_log import HIT, MISS, OFF, REPLAY
 from gateway.dialects import cloudflare, helicone, litellm, openrouter, portkey
 from gateway.draft import Draft
 
@@ -72,7 +73,7 @@ def _helicone(draft: Draft, pairs: Pairs, total_ms: float, cost_usd: float | Non
     call = draft.call
     assert call is not None
     pairs.append(("Helicone-Id", draft.request_id))
-    if draft.response_cache != "off":
+    if draft.response_cache != OFF:
         pairs.append(("Helicone-Cache", _CACHE_WORDS[draft.response_cache]))
     if call.preferences.models:
         pairs.append(("Helicone-Fallback-Index", _option(draft)))
@@ -80,7 +81,7 @@ def _helicone(draft: Draft, pairs: Pairs, total_ms: float, cost_usd: float | Non
 
 def _cloudflare(draft: Draft, pairs: Pairs, total_ms: float, cost_usd: float | None) -> None:
     pairs += [("cf-aig-log-id", draft.request_id), ("cf-aig-step", _option(draft))]
-    if draft.response_cache != "off":
+    if draft.response_cache != OFF:
         pairs.append(("cf-aig-cache-status", _CACHE_WORDS[draft.response_cache]))
 
 
@@ -88,11 +89,11 @@ def _openrouter(draft: Draft, pairs: Pairs, total_ms: float, cost_usd: float | N
     call = draft.call
     assert call is not None
     pairs.append(("X-OpenRouter-Cache-Status", _CACHE_WORDS[draft.response_cache]))
-    if draft.response_cache != "off":
+    if draft.response_cache != OFF:
         pairs.append(("X-OpenRouter-Cache-TTL", call.preferences.cache_ttl_s))
 
 
-_CACHE_WORDS = {"off": "DISABLED", "miss": "MISS", "hit": "HIT", "replay": "HIT"}
+_CACHE_WORDS = {OFF: "DISABLED", MISS: "MISS", HIT: "HIT", REPLAY: "HIT"}
 _WRITERS: dict[str, Callable[[Draft, Pairs, float, float | None], None]] = {
     litellm.ECHO: _litellm,
     portkey.ECHO: _portkey,

@@ -14,7 +14,8 @@ from typing import Protocol
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from gateway import authentication, chat, dispatch, errors, idempotency, identifiers
+from gateway import authentication, chat, dispatch, envelope, errors, idempotency, identifiers
+from gateway.broadcast import Broadcast
 from gateway.dialects.protocol import Dialect
 from gateway.draft import Draft
 from gateway.http import JSON_HEAD, SSE_HEAD
@@ -76,7 +77,7 @@ class LaneCall:
         self._dialect = dialect
         self._state = state
         self.keeps_alive = keeps_alive
-        self._broadcast: chat.Broadcast | None = None
+        self._broadcast: Broadcast | None = None
         self._reader: StreamReader | None = None
         self._pending: list[bytes] = []
         self._asked: float | None = None
@@ -307,9 +308,9 @@ class LaneCall:
         head = b"%b%b%btransfer-encoding: chunked\r\n\r\n" % (
             self._head(200),
             SSE_HEAD,
-            chat.stream_head(draft, self._started),
+            envelope.stream_head(draft, self._started),
         )
-        self._broadcast = broadcast = chat.Broadcast(state, draft, endpoint, reader, started=self._started)
+        self._broadcast = broadcast = Broadcast(state, draft, endpoint, reader, started=self._started)
         data = broadcast.hear(b"".join(self._pending))
         self._client.transport.write(b"%b%x\r\n%b\r\n" % (head, len(data), data) if data else head)
 

@@ -14,13 +14,15 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from gateway import authentication, chat, dispatch, errors, explanation, guardrails, idempotency, replay
+from analytics.request_log import MISS
+from gateway import authentication, chat, dispatch, envelope, errors, explanation, guardrails, idempotency, replay
+from gateway.broadcast import Broadcast
 from gateway.context import ChatCall, KeySnapshot
 from gateway.dialects.protocol import Dialect
 from gateway.draft import Draft
 from gateway.http import ClientGone, Request, end_stream, send_answer, send_json, send_piece, start_stream
 from gateway.idempotency import KeptAnswer
-from gateway.response_cache import MISS, CachedAnswer
+from gateway.response_cache import CachedAnswer
 from gateway.state import State
 
 logger = logging.getLogger(__name__)
@@ -175,10 +177,10 @@ async def _stream(state: State, request: Request, draft: Draft, started: float) 
         state.providers, draft, chunk_id=f"gen_{draft.body}", created=draft.started_us // 1_000_000
     )
     stream = await _unless_client_goes(request, opening)
-    broadcast = chat.Broadcast(state, draft, stream.endpoint, stream.reader, started=started)
+    broadcast = Broadcast(state, draft, stream.endpoint, stream.reader, started=started)
     watcher = _StreamWatcher(request, stream)
     try:
-        await start_stream(request, chat.stream_head(draft, started))
+        await start_stream(request, envelope.stream_head(draft, started))
         last = await _relay(request, draft, stream, broadcast, watcher)
     finally:
         watcher.stop()
@@ -191,7 +193,7 @@ async def _stream(state: State, request: Request, draft: Draft, started: float) 
 
 
 async def _relay(
-    request: Request, draft: Draft, stream: dispatch.OpenStream, broadcast: chat.Broadcast, watcher: _StreamWatcher
+    request: Request, draft: Draft, stream: dispatch.OpenStream, broadcast: Broadcast, watcher: _StreamWatcher
 ) -> bytes:
     """Pass the stream on until it ends, breaks, or the client hangs up; return its last events, recorded by then."""
     waited = 0.0

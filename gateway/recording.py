@@ -18,7 +18,7 @@ import orjson
 
 from accounts.encryption import Keyring
 from analytics import events, request_log
-from analytics.request_log import RequestLog
+from analytics.request_log import OFF, RequestLog
 from analytics.spool import SpoolUnavailable, Writer
 from gateway import errors, guardrails
 from gateway.context import KeySnapshot
@@ -129,7 +129,7 @@ class Recorder:
             latency_us,
             max(0, latency_us - draft.upstream_us),
         )
-        if error is not None or len(draft.attempts) > 1 or draft.response_cache != "off":
+        if error is not None or len(draft.attempts) > 1 or draft.response_cache != OFF:
             self._count_specials(draft, error)
         return line
 
@@ -140,7 +140,7 @@ class Recorder:
         for attempt in draft.attempts:
             if "error_class" in attempt:
                 self._metrics.upstream_error(attempt["provider"], attempt["error_class"])
-        if draft.response_cache != "off":
+        if draft.response_cache != OFF:
             self._metrics.cached(draft.response_cache)
 
     async def durable(self) -> None:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import orjson
 
-from gateway import chat, receipt
+from analytics.request_log import HIT, REPLAY
+from gateway import chat, envelope, receipt
 from gateway.draft import Draft
 from gateway.idempotency import KeptAnswer
 from gateway.providers import shape
 from gateway.providers.protocol import Completion, Endpoint, Usage
-from gateway.response_cache import HIT, REPLAY, CachedAnswer
+from gateway.response_cache import CachedAnswer
 from gateway.routing.decision import Decision
 from gateway.state import State
 
@@ -72,16 +73,16 @@ def from_cache(state: State, draft: Draft, cached: CachedAnswer, *, started: flo
     draft.finish_reason, draft.native_finish_reason = cached.finish_reason, cached.native_finish_reason
     if call.is_stream:
         body = _events(draft, cached)
-        head = chat.stream_head(draft, started)
+        head = envelope.stream_head(draft, started)
     else:
         found = orjson.loads(cached.body)
         found["usage"] = shape.usage_body(_NOTHING_USED)
         completion = Completion(
             found, _NOTHING_USED, cached.finish_reason, cached.native_finish_reason, cached.service_tier
         )
-        facts = chat.settled_facts(draft)
+        facts = envelope.settled_facts(draft)
         body = draft.dialect.answer(call, completion, facts)
-        head = chat.answer_head(draft, facts.x_kairosroute, started)
+        head = envelope.answer_head(draft, facts.x_kairosroute, started)
     chat.record(state, draft, started)
     return head, body
 
@@ -91,8 +92,8 @@ def _events(draft: Draft, cached: CachedAnswer) -> bytes:
     assert call is not None
     draft.first_token_us = 0
     events = cached.body.replace(cached.answer_id.encode(), b"gen_" + draft.body.encode())
-    writer = draft.dialect.writer(call, chat.first_facts(draft))
-    return writer.feed(events) + writer.end(None, chat.settled_facts(draft))
+    writer = draft.dialect.writer(call, envelope.first_facts(draft))
+    return writer.feed(events) + writer.end(None, envelope.settled_facts(draft))
 
 
 def of_duplicate(state: State, draft: Draft, kept: KeptAnswer, *, started: float) -> bytes:

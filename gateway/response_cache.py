@@ -21,8 +21,6 @@ from gateway.vault import Unreachable, Vault
 
 logger = logging.getLogger(__name__)
 
-OFF, MISS, HIT, REPLAY = "off", "miss", "hit", "replay"
-
 MAX_TTL_S = 30 * 86_400
 _MAX_KEPT_BYTES = 4 * 1024 * 1024
 # What does not change the answer, or is looked at apart.
