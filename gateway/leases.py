@@ -145,6 +145,7 @@ class RedisBank:
         self._reports = itertools.count(1)
         self._reached_at = monotonic()
         self._task: asyncio.Task[None] | None = None
+        self._is_closing = False
 
     def start(self, meters: Callable[[], Iterable[Meter]]) -> None:
         """Begin to report and to fill up in the background."""
@@ -152,9 +153,11 @@ class RedisBank:
 
     async def close(self, meters: Iterable[Meter] = ()) -> None:
         """Report the last, give back what is left, and let go of the connections."""
+        self._is_closing = True
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            # A cancellation can be lost in the client's own timeouts: the end must not hang on it.
+            await asyncio.wait({self._task}, timeout=2 * _TIMEOUT_S)
         for meter in meters:
             with contextlib.suppress(RedisError, OSError, errors.Unavailable):
                 await self._report(meter, is_last=True)
@@ -332,7 +335,7 @@ class RedisBank:
         window.elsewhere = max(0, used - window.held - window.used)
 
     async def _keep_reporting(self, meters: Callable[[], Iterable[Meter]]) -> None:
-        while True:
+        while not self._is_closing:
             await asyncio.sleep(_INTERVAL_S)
             for meter in list(meters()):
                 try:
