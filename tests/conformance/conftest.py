@@ -105,6 +105,13 @@ def gateway(llmock_server: LLMockServer, lookalike: str, tmp_path_factory: pytes
     for name, provider in (("OPENAI", "openai"), ("ANTHROPIC", "anthropic"), ("GOOGLE", "gemini")):
         settings[f"KAIROS_PROVIDER_{name}_BASE_URL"] = llmock_server.base_url(provider)
         settings[f"KAIROS_PROVIDER_{name}_API_KEY"] = "upstream-canary-7f3a91"
+    for name, provider, protocol in (
+        ("OPENAI", "openai", "openai_chat"),
+        ("CLAUDE", "anthropic", "anthropic_messages"),
+        ("GEMINI", "gemini", "gemini"),
+    ):
+        settings[f"KAIROS_PROVIDER_MOCKED_{name}_BASE_URL"] = llmock_server.base_url(provider)
+        settings[f"KAIROS_PROVIDER_MOCKED_{name}_PROTOCOL"] = protocol
     for name, protocol in (("CLAUDE", "anthropic_messages"), ("GEMINI", "gemini")):
         settings[f"KAIROS_PROVIDER_LOOKALIKE_{name}_BASE_URL"] = lookalike
         settings[f"KAIROS_PROVIDER_LOOKALIKE_{name}_PROTOCOL"] = protocol

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import openai
@@ -14,6 +15,18 @@ from tests.conformance.conftest import Gateway
 from tests.conformance.test_openai_python import HELLO, MODELS
 
 TEXT = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen."
+
+
+# Where a program that is told of the failure does not ask again, that is `gave_up`, and its own choice.
+ACCEPTED_WARNINGS = {"gave_up"}
+
+
+@pytest.fixture(autouse=True)
+def verdict(llmock: LLMock) -> Iterator[None]:
+    """Hold every scenario against the upstream's own verdict on us."""
+    yield
+    llmock.assert_resilient()
+    assert {found.code for found in llmock.verdict().warnings} <= ACCEPTED_WARNINGS
 
 
 def read(client: OpenAI, model: str) -> tuple[str, Exception | None, Any]:
@@ -74,6 +87,7 @@ def test_a_stream_that_breaks_before_its_first_token_is_an_ordinary_error(
         list(client.chat.completions.create(model=model, messages=HELLO, stream=True))
 
     assert caught.value.status_code == 502
+    assert read(client, model)[1] is None  # a client that obeys the error asks again
 
 
 # Models that no other test calls: the gateway remembers what a provider asked for.
@@ -126,6 +140,26 @@ def test_a_provider_that_says_nothing_is_a_timeout(client: OpenAI, llmock: LLMoc
 
     assert caught.value.status_code == 504
     assert time.monotonic() - started < 4.5
+
+
+@pytest.mark.parametrize("provider", ["mocked-openai", "mocked-claude", "mocked-gemini"])
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 408, 413, 422, 429, 500, 502, 503, 504, 529])
+def test_every_refusal_is_told_and_not_repeated_in_vain(
+    gateway: Gateway, llmock: LLMock, provider: str, status: int, is_stream: bool
+) -> None:
+    # A model for each scenario: the gateway leaves one alone that failed just now.
+    model = f"{provider}/m-{status}-{is_stream}"
+    llmock.fail(status, times=None)
+
+    with pytest.raises(openai.APIStatusError) as caught:
+        gateway.client(max_retries=2).chat.completions.create(model=model, messages=HELLO, stream=is_stream)
+
+    body: Any = caught.value.body
+    assert body["metadata"]["request_id"].startswith("req_")
+    assert 1 <= len(llmock.requests) <= 3
+    if 400 <= status < 500 and status not in {408, 429}:
+        assert len(llmock.requests) == 1
 
 
 @pytest.mark.parametrize("model", MODELS)
