@@ -60,36 +60,6 @@ def stream():
 
 
 @check
-def tool():
-    return called(driving.ONE_CALL)
-
-
-@check
-def streamed_tool():
-    return streamed(driving.ONE_CALL)
-
-
-@check
-def parallel_tools():
-    return called(driving.TWO_CALLS)
-
-
-@check
-def streamed_parallel_tools():
-    return streamed(driving.TWO_CALLS)
-
-
-@check
-def tool_without_arguments():
-    return called(driving.BARE_CALL)
-
-
-@check
-def streamed_tool_without_arguments():
-    return streamed(driving.BARE_CALL)
-
-
-@check
 def structured():
     return (
         client()
@@ -107,28 +77,8 @@ def counted():
 
 
 @check
-def unauthorized():
-    return driving.raised_by(lambda: ask(driving.HELLO, key=driving.WRONG_KEY))
-
-
-@check
-def unknown_model():
-    return driving.raised_by(lambda: ask(driving.HELLO, model=driving.UNKNOWN_MODEL))
-
-
-@check
 def bad_request():
     return driving.raised_by(lambda: client().messages.create(model=driving.MODEL, max_tokens=10, messages="hello"))
-
-
-@check
-def rate_limited():
-    return driving.raised_by(lambda: ask(driving.RATE_LIMITED))
-
-
-@check
-def server_error():
-    return driving.raised_by(lambda: ask(driving.BROKEN))
 
 
 @check
@@ -140,4 +90,6 @@ def cut_stream():
     return driving.raised_by(read)
 
 
+driving.check_tools(called, streamed)
+driving.check_failures(ask)
 driving.main()

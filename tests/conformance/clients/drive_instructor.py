@@ -67,24 +67,5 @@ def cause_of(attempt):
     return {"type": None}
 
 
-@check
-def unauthorized():
-    return cause_of(lambda: ask(driving.PERSON, key=driving.WRONG_KEY))
-
-
-@check
-def unknown_model():
-    return cause_of(lambda: ask(driving.PERSON, model=driving.UNKNOWN_MODEL))
-
-
-@check
-def rate_limited():
-    return cause_of(lambda: ask(driving.RATE_LIMITED))
-
-
-@check
-def server_error():
-    return cause_of(lambda: ask(driving.BROKEN))
-
-
+driving.check_failures(ask, raised=cause_of)
 driving.main()

@@ -9,15 +9,17 @@ from kairosroute import KairosRoute
 client = KairosRoute(api_key=driving.API_KEY, base_url=driving.API_V1, max_retries=1)
 
 
-def ask(prompt, **more):
-    return client.chat.completions.create(messages=driving.said(prompt), **more)
+def ask(prompt, *, key=driving.API_KEY, **more):
+    asked = client if key == driving.API_KEY else KairosRoute(api_key=key, base_url=driving.API_V1, max_retries=1)
+    return asked.chat.completions.create(messages=driving.said(prompt), **more)
 
 
 def usage_of(answer):
     return answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]
 
 
-def calls_of(answer):
+def called(prompt):
+    answer = ask(prompt, model=driving.MODEL, tools=driving.TOOLS)
     calls = answer["choices"][0]["message"]["tool_calls"]
     return [driving.call(one["function"]["name"], one["function"]["arguments"], one["id"]) for one in calls]
 
@@ -40,21 +42,6 @@ def stream():
 def streamed_usage():
     chunks = list(ask(driving.HELLO, stream=True, stream_options={"include_usage": True}))
     return driving.text("", usage_of(chunks[-1]))
-
-
-@check
-def tool():
-    return calls_of(ask(driving.ONE_CALL, model=driving.MODEL, tools=driving.TOOLS))
-
-
-@check
-def parallel_tools():
-    return calls_of(ask(driving.TWO_CALLS, model=driving.MODEL, tools=driving.TOOLS))
-
-
-@check
-def tool_without_arguments():
-    return calls_of(ask(driving.BARE_CALL, model=driving.MODEL, tools=driving.TOOLS))
 
 
 @check
@@ -82,25 +69,6 @@ def completion():
     return driving.text(answer["choices"][0]["text"], usage_of(answer))
 
 
-@check
-def unauthorized():
-    stranger = KairosRoute(api_key=driving.WRONG_KEY, base_url=driving.API_V1, max_retries=1)
-    return driving.raised_by(lambda: stranger.chat.completions.create(messages=driving.said(driving.HELLO)))
-
-
-@check
-def unknown_model():
-    return driving.raised_by(lambda: ask(driving.HELLO, model=driving.UNKNOWN_MODEL))
-
-
-@check
-def rate_limited():
-    return driving.raised_by(lambda: ask(driving.RATE_LIMITED))
-
-
-@check
-def server_error():
-    return driving.raised_by(lambda: ask(driving.BROKEN))
-
-
+driving.check_tools(called)
+driving.check_failures(ask)
 driving.main()

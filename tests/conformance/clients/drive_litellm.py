@@ -26,58 +26,23 @@ def ask(prompt, *, model=driving.MODEL, key=driving.API_KEY, **more):
     )
 
 
-def calls_of(message):
-    return [driving.call(one.function.name, one.function.arguments, one.id) for one in message.tool_calls]
+def called(prompt):
+    return driving.calls_of(ask(prompt, tools=driving.TOOLS).choices[0].message)
 
 
 def streamed(prompt):
     chunks = list(ask(prompt, tools=driving.TOOLS, stream=True))
-    return calls_of(litellm.stream_chunk_builder(chunks).choices[0].message)
+    return driving.calls_of(litellm.stream_chunk_builder(chunks).choices[0].message)
 
 
 @check
 def plain():
-    answer = ask(driving.HELLO)
-    return driving.text(answer.choices[0].message.content, (answer.usage.prompt_tokens, answer.usage.completion_tokens))
+    return driving.answered(ask(driving.HELLO))
 
 
 @check
 def stream():
-    pieces, usage = [], None
-    for chunk in ask(driving.HELLO, stream=True, stream_options={"include_usage": True}):
-        pieces += [choice.delta.content for choice in chunk.choices if choice.delta.content]
-        usage = getattr(chunk, "usage", None) or usage
-    return driving.text("".join(pieces), (usage.prompt_tokens, usage.completion_tokens), pieces=len(pieces))
-
-
-@check
-def tool():
-    return calls_of(ask(driving.ONE_CALL, tools=driving.TOOLS).choices[0].message)
-
-
-@check
-def streamed_tool():
-    return streamed(driving.ONE_CALL)
-
-
-@check
-def parallel_tools():
-    return calls_of(ask(driving.TWO_CALLS, tools=driving.TOOLS).choices[0].message)
-
-
-@check
-def streamed_parallel_tools():
-    return streamed(driving.TWO_CALLS)
-
-
-@check
-def tool_without_arguments():
-    return calls_of(ask(driving.BARE_CALL, tools=driving.TOOLS).choices[0].message)
-
-
-@check
-def streamed_tool_without_arguments():
-    return streamed(driving.BARE_CALL)
+    return driving.streamed_text(ask(driving.HELLO, stream=True, stream_options={"include_usage": True}))
 
 
 @check
@@ -114,28 +79,10 @@ def messages():
 
 
 @check
-def unauthorized():
-    return driving.raised_by(lambda: ask(driving.HELLO, key=driving.WRONG_KEY))
-
-
-@check
-def unknown_model():
-    return driving.raised_by(lambda: ask(driving.HELLO, model=driving.UNKNOWN_MODEL))
-
-
-@check
-def rate_limited():
-    return driving.raised_by(lambda: ask(driving.RATE_LIMITED))
-
-
-@check
-def server_error():
-    return driving.raised_by(lambda: ask(driving.BROKEN))
-
-
-@check
 def cut_stream():
     return driving.raised_by(lambda: list(ask(driving.TRUNCATED, stream=True)))
 
 
+driving.check_tools(called, streamed)
+driving.check_failures(ask)
 driving.main()

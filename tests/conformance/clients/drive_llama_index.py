@@ -15,7 +15,7 @@ class Person(BaseModel):
     age: int
 
 
-def model(name=driving.MODEL, key=driving.API_KEY):
+def connected(name=driving.MODEL, key=driving.API_KEY):
     return OpenAILike(
         model=name,
         api_base=driving.V1,
@@ -47,94 +47,50 @@ def calls_of(llm, response):
 
 
 def asked(prompt):
-    llm = model()
+    llm = connected()
     return calls_of(llm, llm.chat_with_tools(TOOLS, prompt, allow_parallel_tool_calls=True))
 
 
 def streamed(prompt):
-    llm = model()
+    llm = connected()
     return calls_of(llm, list(llm.stream_chat_with_tools(TOOLS, prompt, allow_parallel_tool_calls=True))[-1])
 
 
 @check
 def plain():
-    answer = model().chat([ChatMessage(role="user", content=driving.HELLO)])
+    answer = connected().chat([ChatMessage(role="user", content=driving.HELLO)])
     usage = answer.raw.usage
     return driving.text(answer.message.content, (usage.prompt_tokens, usage.completion_tokens))
 
 
 @check
 def completed():
-    return driving.text(model().complete(driving.HELLO).text)
+    return driving.text(connected().complete(driving.HELLO).text)
 
 
 @check
 def stream():
-    pieces = list(model().stream_chat([ChatMessage(role="user", content=driving.HELLO)]))
+    pieces = list(connected().stream_chat([ChatMessage(role="user", content=driving.HELLO)]))
     return driving.text(pieces[-1].message.content, pieces=len(pieces))
 
 
 @check
 def streamed_usage():
     messages = [ChatMessage(role="user", content=driving.HELLO)]
-    pieces = list(model().stream_chat(messages, stream_options={"include_usage": True}))
+    pieces = list(connected().stream_chat(messages, stream_options={"include_usage": True}))
     usage = pieces[-1].raw.usage
     return driving.text("", (usage.prompt_tokens, usage.completion_tokens))
 
 
 @check
-def tool():
-    return asked(driving.ONE_CALL)
-
-
-@check
-def streamed_tool():
-    return streamed(driving.ONE_CALL)
-
-
-@check
-def parallel_tools():
-    return asked(driving.TWO_CALLS)
-
-
-@check
-def streamed_parallel_tools():
-    return streamed(driving.TWO_CALLS)
-
-
-@check
-def tool_without_arguments():
-    return asked(driving.BARE_CALL)
-
-
-@check
-def streamed_tool_without_arguments():
-    return streamed(driving.BARE_CALL)
-
-
-@check
 def structured():
-    return model().as_structured_llm(Person).complete(driving.PERSON).raw.model_dump()
+    return connected().as_structured_llm(Person).complete(driving.PERSON).raw.model_dump()
 
 
-@check
-def unauthorized():
-    return driving.raised_by(lambda: model(key=driving.WRONG_KEY).complete(driving.HELLO))
+def completed_by(prompt, *, model=driving.MODEL, key=driving.API_KEY):
+    return connected(model, key).complete(prompt)
 
 
-@check
-def unknown_model():
-    return driving.raised_by(lambda: model(driving.UNKNOWN_MODEL).complete(driving.HELLO))
-
-
-@check
-def rate_limited():
-    return driving.raised_by(lambda: model().complete(driving.RATE_LIMITED))
-
-
-@check
-def server_error():
-    return driving.raised_by(lambda: model().complete(driving.BROKEN))
-
-
+driving.check_tools(asked, streamed)
+driving.check_failures(completed_by)
 driving.main()

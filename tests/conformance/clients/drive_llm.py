@@ -45,7 +45,7 @@ def usage_of(response):
     return usage.input, usage.output
 
 
-def called(prompt, *, is_streamed):
+def called(prompt, *, is_streamed=False):
     chain = llm.get_model("ours").chain(prompt, tools=[get_weather, list_cities], stream=is_streamed)
     responses = list(chain.responses())
     assert responses[-1].text(), "no answer after the tool's result"
@@ -73,57 +73,19 @@ def stream():
 
 
 @check
-def tool():
-    return called(driving.ONE_CALL, is_streamed=False)
-
-
-@check
-def streamed_tool():
-    return called(driving.ONE_CALL, is_streamed=True)
-
-
-@check
-def parallel_tools():
-    return called(driving.TWO_CALLS, is_streamed=False)
-
-
-@check
-def streamed_parallel_tools():
-    return called(driving.TWO_CALLS, is_streamed=True)
-
-
-@check
-def tool_without_arguments():
-    return called(driving.BARE_CALL, is_streamed=False)
-
-
-@check
-def streamed_tool_without_arguments():
-    return called(driving.BARE_CALL, is_streamed=True)
-
-
-@check
 def structured():
     return json.loads(llm.get_model("ours").prompt(driving.PERSON, schema=driving.PERSON_SCHEMA).text())
 
 
-def failing(prompt, model="ours"):
-    return driving.raised_by(lambda: llm.get_model(model).prompt(prompt, stream=False).text())
+def streamed(prompt):
+    return called(prompt, is_streamed=True)
 
 
-@check
-def unauthorized():
-    return failing(driving.HELLO, "stranger")
+def failing(prompt, *, model="ours", key=""):
+    name = "stranger" if key else "unknown" if model != "ours" else model
+    return llm.get_model(name).prompt(prompt, stream=False).text()
 
 
-@check
-def unknown_model():
-    return failing(driving.HELLO, "unknown")
-
-
-@check
-def server_error():
-    return failing(driving.BROKEN)
-
-
+driving.check_tools(called, streamed)
+driving.check_failures(failing)
 driving.main()

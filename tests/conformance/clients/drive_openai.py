@@ -21,63 +21,24 @@ def ask(prompt, *, model=driving.MODEL, key=driving.API_KEY, **more):
     return client(key).chat.completions.create(model=model, messages=driving.said(prompt), **more)
 
 
-def calls_of(message):
-    return [driving.call(one.function.name, one.function.arguments, one.id) for one in message.tool_calls]
-
-
 def called(prompt):
-    return calls_of(ask(prompt, tools=driving.TOOLS).choices[0].message)
+    return driving.calls_of(ask(prompt, tools=driving.TOOLS).choices[0].message)
 
 
 def streamed(prompt):
     asked = client().chat.completions.stream(model=driving.MODEL, messages=driving.said(prompt), tools=driving.TOOLS)
     with asked as stream:
-        return calls_of(stream.get_final_completion().choices[0].message)
+        return driving.calls_of(stream.get_final_completion().choices[0].message)
 
 
 @check
 def plain():
-    answer = ask(driving.HELLO)
-    return driving.text(answer.choices[0].message.content, (answer.usage.prompt_tokens, answer.usage.completion_tokens))
+    return driving.answered(ask(driving.HELLO))
 
 
 @check
 def stream():
-    pieces, usage = [], None
-    for chunk in ask(driving.HELLO, stream=True, stream_options={"include_usage": True}):
-        pieces += [choice.delta.content for choice in chunk.choices if choice.delta.content]
-        usage = chunk.usage
-    return driving.text("".join(pieces), (usage.prompt_tokens, usage.completion_tokens), pieces=len(pieces))
-
-
-@check
-def tool():
-    return called(driving.ONE_CALL)
-
-
-@check
-def streamed_tool():
-    return streamed(driving.ONE_CALL)
-
-
-@check
-def parallel_tools():
-    return called(driving.TWO_CALLS)
-
-
-@check
-def streamed_parallel_tools():
-    return streamed(driving.TWO_CALLS)
-
-
-@check
-def tool_without_arguments():
-    return called(driving.BARE_CALL)
-
-
-@check
-def streamed_tool_without_arguments():
-    return streamed(driving.BARE_CALL)
+    return driving.streamed_text(ask(driving.HELLO, stream=True, stream_options={"include_usage": True}))
 
 
 @check
@@ -132,28 +93,8 @@ def responses_tools():
 
 
 @check
-def unauthorized():
-    return driving.raised_by(lambda: ask(driving.HELLO, key=driving.WRONG_KEY))
-
-
-@check
-def unknown_model():
-    return driving.raised_by(lambda: ask(driving.HELLO, model=driving.UNKNOWN_MODEL))
-
-
-@check
 def bad_request():
     return driving.raised_by(lambda: client().chat.completions.create(model=driving.MODEL, messages="hello"))
-
-
-@check
-def rate_limited():
-    return driving.raised_by(lambda: ask(driving.RATE_LIMITED))
-
-
-@check
-def server_error():
-    return driving.raised_by(lambda: ask(driving.BROKEN))
 
 
 @check
@@ -161,4 +102,6 @@ def cut_stream():
     return driving.raised_by(lambda: list(ask(driving.TRUNCATED, stream=True)))
 
 
+driving.check_tools(called, streamed)
+driving.check_failures(ask)
 driving.main()

@@ -27,12 +27,12 @@ class Person(BaseModel):
     age: int
 
 
-def model(name=driving.MODEL, key=driving.API_KEY):
+def connected(name=driving.MODEL, key=driving.API_KEY):
     return OpenAIChatCompletionsModel(name, AsyncOpenAI(base_url=driving.V1, api_key=key, max_retries=0))
 
 
 def agent(made=None, **more):
-    return Agent(name="Weather", instructions="Answer.", model=made or model(), **more)
+    return Agent(name="Weather", instructions="Answer.", model=made or connected(), **more)
 
 
 def usage_of(result):
@@ -40,7 +40,7 @@ def usage_of(result):
     return usage.input_tokens, usage.output_tokens
 
 
-async def called(prompt, *, is_streamed, make=None):
+async def called(prompt, *, is_streamed=False, make=None):
     seen = []
 
     @function_tool
@@ -66,6 +66,10 @@ async def called(prompt, *, is_streamed, make=None):
     return sorted(seen, key=lambda one: one["arguments"].get("city", ""))
 
 
+async def streamed(prompt):
+    return await called(prompt, is_streamed=True)
+
+
 @check
 async def plain():
     result = await Runner.run(agent(), driving.HELLO, run_config=QUIET)
@@ -81,42 +85,12 @@ async def stream():
 
 
 @check
-async def tool():
-    return await called(driving.ONE_CALL, is_streamed=False)
-
-
-@check
-async def streamed_tool():
-    return await called(driving.ONE_CALL, is_streamed=True)
-
-
-@check
-async def parallel_tools():
-    return await called(driving.TWO_CALLS, is_streamed=False)
-
-
-@check
-async def streamed_parallel_tools():
-    return await called(driving.TWO_CALLS, is_streamed=True)
-
-
-@check
-async def tool_without_arguments():
-    return await called(driving.BARE_CALL, is_streamed=False)
-
-
-@check
-async def streamed_tool_without_arguments():
-    return await called(driving.BARE_CALL, is_streamed=True)
-
-
-@check
 async def structured():
     return (await Runner.run(agent(output_type=Person), driving.PERSON, run_config=QUIET)).final_output.model_dump()
 
 
-def failing(prompt, made=None):
-    return driving.raised_by_awaiting(lambda: Runner.run(agent(made), prompt, run_config=QUIET))
+async def failing(prompt, *, model=driving.MODEL, key=driving.API_KEY):
+    return await Runner.run(agent(connected(model, key)), prompt, run_config=QUIET)
 
 
 def over_responses(**more):
@@ -146,27 +120,9 @@ async def responses_structured():
 
 @check
 async def responses_tools():
-    return await called(driving.TWO_CALLS, is_streamed=False, make=over_responses)
+    return await called(driving.TWO_CALLS, make=over_responses)
 
 
-@check
-async def unauthorized():
-    return await failing(driving.HELLO, model(key=driving.WRONG_KEY))
-
-
-@check
-async def unknown_model():
-    return await failing(driving.HELLO, model(driving.UNKNOWN_MODEL))
-
-
-@check
-async def rate_limited():
-    return await failing(driving.RATE_LIMITED)
-
-
-@check
-async def server_error():
-    return await failing(driving.BROKEN)
-
-
+driving.check_tools(called, streamed)
+driving.check_failures(failing)
 driving.main()

@@ -12,71 +12,27 @@ from openrouter.errors import NotFoundResponseError
 client = OpenRouter(api_key=driving.API_KEY, server_url=driving.API_V1)
 
 
-def ask(prompt, **more):
-    return client.chat.send(model=driving.MODEL, messages=driving.said(prompt), **more)
+def ask(prompt, *, model=driving.MODEL, key=driving.API_KEY, **more):
+    asked = client if key == driving.API_KEY else OpenRouter(api_key=key, server_url=driving.API_V1)
+    return asked.chat.send(model=model, messages=driving.said(prompt), retries=None, **more)
 
 
-def calls_of(answer):
-    return [
-        driving.call(one.function.name, one.function.arguments, one.id) for one in answer.choices[0].message.tool_calls
-    ]
+def called(prompt):
+    return driving.calls_of(ask(prompt, tools=driving.TOOLS).choices[0].message)
 
 
-def streamed_calls(prompt):
-    parts = {}
-    for chunk in ask(prompt, tools=driving.TOOLS, stream=True):
-        for choice in chunk.choices:
-            for one in choice.delta.tool_calls or ():
-                known = parts.setdefault(one.index, ["", "", ""])
-                known[0] += one.id or ""
-                known[1] += one.function.name or ""
-                known[2] += one.function.arguments or ""
-    return [driving.call(name, arguments, call_id) for call_id, name, arguments in parts.values()]
+def streamed(prompt):
+    return driving.streamed_calls(ask(prompt, tools=driving.TOOLS, stream=True))
 
 
 @check
 def plain():
-    answer = ask(driving.HELLO)
-    return driving.text(answer.choices[0].message.content, (answer.usage.prompt_tokens, answer.usage.completion_tokens))
+    return driving.answered(ask(driving.HELLO))
 
 
 @check
 def stream():
-    pieces, usage = [], None
-    for chunk in ask(driving.HELLO, stream=True):
-        pieces += [choice.delta.content for choice in chunk.choices if choice.delta.content]
-        usage = chunk.usage or usage
-    return driving.text("".join(pieces), (usage.prompt_tokens, usage.completion_tokens), pieces=len(pieces))
-
-
-@check
-def tool():
-    return calls_of(ask(driving.ONE_CALL, tools=driving.TOOLS))
-
-
-@check
-def streamed_tool():
-    return streamed_calls(driving.ONE_CALL)
-
-
-@check
-def parallel_tools():
-    return calls_of(ask(driving.TWO_CALLS, tools=driving.TOOLS))
-
-
-@check
-def streamed_parallel_tools():
-    return streamed_calls(driving.TWO_CALLS)
-
-
-@check
-def tool_without_arguments():
-    return calls_of(ask(driving.BARE_CALL, tools=driving.TOOLS))
-
-
-@check
-def streamed_tool_without_arguments():
-    return streamed_calls(driving.BARE_CALL)
+    return driving.streamed_text(ask(driving.HELLO, stream=True))
 
 
 @check
@@ -125,33 +81,12 @@ def current_key():
 
 
 @check
-def unauthorized():
-    stranger = OpenRouter(api_key=driving.WRONG_KEY, server_url=driving.API_V1)
-    return driving.raised_by(lambda: stranger.chat.send(model=driving.MODEL, messages=driving.said(driving.HELLO)))
-
-
-@check
-def unknown_model():
-    return driving.raised_by(
-        lambda: client.chat.send(model=driving.UNKNOWN_MODEL, messages=driving.said(driving.HELLO))
-    )
-
-
-@check
-def rate_limited():
-    return driving.raised_by(lambda: ask(driving.RATE_LIMITED, retries=None))
-
-
-@check
-def server_error():
-    return driving.raised_by(lambda: ask(driving.BROKEN, retries=None))
-
-
-@check
 def cut_stream_is_marked():
     # The SDK raises nothing: it hands on the chunk that says it, before the one with the usage.
     (chunk,) = [chunk for chunk in ask(driving.TRUNCATED, stream=True) if chunk.error]
     return {"finish": chunk.choices[0].finish_reason, "message": chunk.error.message}
 
 
+driving.check_tools(called, streamed)
+driving.check_failures(ask)
 driving.main()

@@ -17,65 +17,22 @@ def ask(prompt, *, model=driving.MODEL, key=driving.API_KEY, **more):
     return client(key).chat.completions.create(model=model, messages=driving.said(prompt), **more)
 
 
-def calls_of(message):
-    return [driving.call(one.function.name, one.function.arguments, one.id) for one in message.tool_calls]
+def called(prompt):
+    return driving.calls_of(ask(prompt, tools=driving.TOOLS).choices[0].message)
 
 
 def streamed(prompt):
-    parts = {}
-    for chunk in ask(prompt, tools=driving.TOOLS, stream=True):
-        for choice in chunk.choices:
-            for one in choice.delta.tool_calls or ():
-                known = parts.setdefault(one.index, ["", "", ""])
-                known[0] += one.id or ""
-                known[1] += one.function.name or ""
-                known[2] += one.function.arguments or ""
-    return [driving.call(name, arguments, call_id) for call_id, name, arguments in parts.values()]
+    return driving.streamed_calls(ask(prompt, tools=driving.TOOLS, stream=True))
 
 
 @check
 def plain():
-    answer = ask(driving.HELLO)
-    return driving.text(answer.choices[0].message.content, (answer.usage.prompt_tokens, answer.usage.completion_tokens))
+    return driving.answered(ask(driving.HELLO))
 
 
 @check
 def stream():
-    pieces, usage = [], None
-    for chunk in ask(driving.HELLO, stream=True, stream_options={"include_usage": True}):
-        pieces += [choice.delta.content for choice in chunk.choices if choice.delta.content]
-        usage = chunk.usage or usage
-    return driving.text("".join(pieces), (usage.prompt_tokens, usage.completion_tokens), pieces=len(pieces))
-
-
-@check
-def tool():
-    return calls_of(ask(driving.ONE_CALL, tools=driving.TOOLS).choices[0].message)
-
-
-@check
-def streamed_tool():
-    return streamed(driving.ONE_CALL)
-
-
-@check
-def parallel_tools():
-    return calls_of(ask(driving.TWO_CALLS, tools=driving.TOOLS).choices[0].message)
-
-
-@check
-def streamed_parallel_tools():
-    return streamed(driving.TWO_CALLS)
-
-
-@check
-def tool_without_arguments():
-    return calls_of(ask(driving.BARE_CALL, tools=driving.TOOLS).choices[0].message)
-
-
-@check
-def streamed_tool_without_arguments():
-    return streamed(driving.BARE_CALL)
+    return driving.streamed_text(ask(driving.HELLO, stream=True, stream_options={"include_usage": True}))
 
 
 @check
@@ -108,24 +65,6 @@ def responses():
     return driving.text(answer.output_text, (answer.usage.input_tokens, answer.usage.output_tokens))
 
 
-@check
-def unauthorized():
-    return driving.raised_by(lambda: ask(driving.HELLO, key=driving.WRONG_KEY))
-
-
-@check
-def unknown_model():
-    return driving.raised_by(lambda: ask(driving.HELLO, model=driving.UNKNOWN_MODEL))
-
-
-@check
-def rate_limited():
-    return driving.raised_by(lambda: ask(driving.RATE_LIMITED))
-
-
-@check
-def server_error():
-    return driving.raised_by(lambda: ask(driving.BROKEN))
-
-
+driving.check_tools(called, streamed)
+driving.check_failures(ask)
 driving.main()

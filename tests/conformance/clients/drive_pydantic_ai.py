@@ -11,7 +11,7 @@ from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 
-def model(name=driving.MODEL, key=driving.API_KEY):
+def connected(name=driving.MODEL, key=driving.API_KEY):
     client = AsyncOpenAI(base_url=driving.V1, api_key=key, max_retries=0)
     return OpenAIChatModel(name, provider=OpenAIProvider(openai_client=client))
 
@@ -26,9 +26,9 @@ def usage_of(result):
     return usage.input_tokens, usage.output_tokens
 
 
-async def called(prompt, *, is_streamed):
+async def called(prompt, *, is_streamed=False):
     """Return the calls that reached our functions, with the answer that the agent gave after them."""
-    agent, seen = Agent(model()), []
+    agent, seen = Agent(connected()), []
 
     @agent.tool
     def get_weather(ctx, city: str) -> str:
@@ -49,52 +49,26 @@ async def called(prompt, *, is_streamed):
     return seen
 
 
+async def streamed(prompt):
+    return await called(prompt, is_streamed=True)
+
+
 @check
 async def plain():
-    result = await Agent(model()).run(driving.HELLO)
+    result = await Agent(connected()).run(driving.HELLO)
     return driving.text(result.output, usage_of(result))
 
 
 @check
 async def stream():
-    async with Agent(model()).run_stream(driving.HELLO) as result:
+    async with Agent(connected()).run_stream(driving.HELLO) as result:
         pieces = [piece async for piece in result.stream_text(delta=True, debounce_by=None)]
         return driving.text("".join(pieces), usage_of(result), pieces=len(pieces))
 
 
 @check
-async def tool():
-    return await called(driving.ONE_CALL, is_streamed=False)
-
-
-@check
-async def streamed_tool():
-    return await called(driving.ONE_CALL, is_streamed=True)
-
-
-@check
-async def parallel_tools():
-    return await called(driving.TWO_CALLS, is_streamed=False)
-
-
-@check
-async def streamed_parallel_tools():
-    return await called(driving.TWO_CALLS, is_streamed=True)
-
-
-@check
-async def tool_without_arguments():
-    return await called(driving.BARE_CALL, is_streamed=False)
-
-
-@check
-async def streamed_tool_without_arguments():
-    return await called(driving.BARE_CALL, is_streamed=True)
-
-
-@check
 async def structured():
-    return (await Agent(model(), output_type=Person).run(driving.PERSON)).output.model_dump()
+    return (await Agent(connected(), output_type=Person).run(driving.PERSON)).output.model_dump()
 
 
 def over_responses(**more):
@@ -120,24 +94,10 @@ async def responses_structured():
     return (await over_responses(output_type=Person).run(driving.PERSON)).output.model_dump()
 
 
-@check
-async def unauthorized():
-    return await driving.raised_by_awaiting(lambda: Agent(model(key=driving.WRONG_KEY)).run(driving.HELLO))
+async def failing(prompt, *, model=driving.MODEL, key=driving.API_KEY):
+    return await Agent(connected(model, key)).run(prompt)
 
 
-@check
-async def unknown_model():
-    return await driving.raised_by_awaiting(lambda: Agent(model(driving.UNKNOWN_MODEL)).run(driving.HELLO))
-
-
-@check
-async def rate_limited():
-    return await driving.raised_by_awaiting(lambda: Agent(model()).run(driving.RATE_LIMITED))
-
-
-@check
-async def server_error():
-    return await driving.raised_by_awaiting(lambda: Agent(model()).run(driving.BROKEN))
-
-
+driving.check_tools(called, streamed)
+driving.check_failures(failing)
 driving.main()

@@ -14,7 +14,8 @@ import inspect
 import json
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 GATEWAY_URL, API_KEY, MODEL = sys.argv[1:4]
@@ -56,6 +57,60 @@ def check(function: Check) -> Check:
     """Register a check by its name. It may be a coroutine function."""
     _checks[function.__name__] = function
     return function
+
+
+def check_tools(called: Callable[[str], Any], streamed: Callable[[str], Any] | None = None) -> None:
+    """Register the checks of tools: one call, two at once, one without arguments; whole and streamed."""
+    for name, prompt in (("tool", ONE_CALL), ("parallel_tools", TWO_CALLS), ("tool_without_arguments", BARE_CALL)):
+        _checks[name] = partial(called, prompt)
+        if streamed is not None:
+            _checks[f"streamed_{name}"] = partial(streamed, prompt)
+
+
+def check_failures(ask: Callable[..., Any], *, raised: Callable[[Callable[[], Any]], Any] | None = None) -> None:
+    """Register the checks of errors; `ask` takes a prompt, and `model` and `key` where they are wrong."""
+    raised = raised or (raised_by_awaiting if inspect.iscoroutinefunction(ask) else raised_by)
+    for name, asked in (
+        ("unauthorized", partial(ask, HELLO, key=WRONG_KEY)),
+        ("unknown_model", partial(ask, HELLO, model=UNKNOWN_MODEL)),
+        ("rate_limited", partial(ask, RATE_LIMITED)),
+        ("server_error", partial(ask, BROKEN)),
+    ):
+        _checks[name] = partial(raised, asked)
+
+
+def streamed_text(chunks: Iterable[Any]) -> dict[str, Any]:
+    """Return what was understood of a stream of OpenAI's chunks, as objects."""
+    pieces, usage = [], None
+    for chunk in chunks:
+        pieces += [choice.delta.content for choice in chunk.choices if choice.delta.content]
+        usage = getattr(chunk, "usage", None) or usage
+    assert usage is not None, "no chunk had the usage"
+    return text("".join(pieces), (usage.prompt_tokens, usage.completion_tokens), pieces=len(pieces))
+
+
+def streamed_calls(chunks: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return the tool calls that a stream of OpenAI's chunks adds up to."""
+    parts: dict[int, list[str]] = {}
+    for chunk in chunks:
+        for choice in chunk.choices:
+            for one in choice.delta.tool_calls or ():
+                known = parts.setdefault(one.index, ["", "", ""])
+                known[0] += one.id or ""
+                known[1] += one.function.name or ""
+                known[2] += one.function.arguments or ""
+    return [call(name, arguments, call_id) for call_id, name, arguments in parts.values()]
+
+
+def calls_of(message: Any) -> list[dict[str, Any]]:
+    """Return the tool calls of an OpenAI message, as an object."""
+    return [call(one.function.name, one.function.arguments, one.id) for one in message.tool_calls]
+
+
+def answered(answer: Any) -> dict[str, Any]:
+    """Return what was understood of OpenAI's chat completion, as an object."""
+    usage = answer.usage
+    return text(answer.choices[0].message.content, (usage.prompt_tokens, usage.completion_tokens))
 
 
 def said(content: str) -> list[dict[str, str]]:
