@@ -21,7 +21,18 @@ class Broadcast:
     `feed` and `end` return what goes to the client; `end` settles and records first. After `end` nothing follows.
     """
 
-    __slots__ = ("_began", "_draft", "_endpoint", "_kept", "_listener", "_started", "_state", "_writer", "reader")
+    __slots__ = (
+        "_began",
+        "_draft",
+        "_endpoint",
+        "_kept",
+        "_listener",
+        "_started",
+        "_state",
+        "_writer",
+        "held_back_s",
+        "reader",
+    )
 
     def __init__(self, state: State, draft: Draft, endpoint: Endpoint, reader: StreamReader, *, started: float) -> None:
         call = draft.call
@@ -38,6 +49,7 @@ class Broadcast:
         is_kept = draft.keeps_content or draft.response_cache == MISS
         self._kept: list[bytes] | None = [] if is_kept else None
         self._began = time.perf_counter()
+        self.held_back_s = 0.0  # how long the client kept the provider waiting
         draft.first_token_us = round((self._began - started) * 1e6)
         state.metrics.streams += 1
         state.metrics.open_streams += 1
@@ -94,7 +106,8 @@ class Broadcast:
             draft.response = assembly.message(self.events())
         is_final = bool(reader.finish_reason)  # what a cut stream reported so far is not all
         costing.settle(state, draft, reader.usage, self._listener.bytes_said, is_final=is_final)
-        dispatch.note_end(state.providers, draft, error, seconds=time.perf_counter() - self._began)
+        seconds = time.perf_counter() - self._began - self.held_back_s
+        dispatch.note_end(state.providers, draft, error, seconds=seconds)
         chat.record(state, draft, self._started)
         return b"" if is_client_gone else rest + self._last_words()
 

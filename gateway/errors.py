@@ -22,7 +22,8 @@
         ├── UpstreamOverloaded   503
         ├── UpstreamTimeout      504
         ├── UpstreamGarbage      502  an answer that is not one
-        └── UpstreamCut          502  the answer ended early
+        ├── UpstreamCut          502  the answer ended early
+        └── ClientTooSlow        408  the client took nothing of it: the answer was given up
 
 The wire shape and the `metadata.error_type` values follow OpenAI's error object and OpenRouter's
 `ApiErrorType` (see docs/reference/errors.md).
@@ -239,6 +240,15 @@ class UpstreamTimeout(UpstreamFailed):
     status = 504
     type = "timeout_error"
     default_code = "upstream_timeout"
+    error_type = "timeout"
+
+
+class ClientTooSlow(UpstreamFailed):
+    """The answer was given up because its client took nothing of it: no fault of the endpoint's."""
+
+    status = 408
+    type = "timeout_error"
+    default_code = "client_too_slow"
     error_type = "timeout"
 
 

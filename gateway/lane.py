@@ -64,6 +64,7 @@ class LaneCall:
         "_endpoint",
         "_is_client_gone",
         "_is_over",
+        "_paused_at",
         "_pending",
         "_reader",
         "_request",
@@ -81,6 +82,7 @@ class LaneCall:
         self._reader: StreamReader | None = None
         self._pending: list[bytes] = []
         self._asked: float | None = None
+        self._paused_at = 0.0
         self._is_client_gone = self._is_over = False
 
     def enter(self, body: bytes) -> bool:
@@ -276,9 +278,12 @@ class LaneCall:
             self._finish_stream(None)
 
     def pause(self) -> None:
+        self._paused_at = time.perf_counter()
         self._connection.pause()
 
     def resume(self) -> None:
+        if self._broadcast is not None:
+            self._broadcast.held_back_s += time.perf_counter() - self._paused_at
         self._connection.resume()
 
     # -- the stream

@@ -202,7 +202,9 @@ async def _relay(
         data = broadcast.hear(stream.pending)
         while True:
             if data and not watcher.has_seen_client_go:
+                given = time.perf_counter()
                 await send_piece(request, data)
+                broadcast.held_back_s += time.perf_counter() - given
             if stream.is_over:
                 break
             asked = time.perf_counter()

@@ -31,6 +31,8 @@ def needed(book: PriceBook, catalog: Catalog, draft: Draft, endpoints: Sequence[
     now = draft.started_us / 1e6
     asked = estimation.input_tokens(call)
     tier = call.body.get("service_tier") if b'"service_tier"' in call.raw else None
+    if call.native is not None and call.native.body.get("speed") == "fast":  # Anthropic's fast mode, priced as a tier
+        tier = "fast"
     nanousd = answered = 0
     last = ""
     for endpoint in endpoints:

@@ -8,8 +8,9 @@ operator's, nor the other way round. What the client itself did wrong never coun
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from gateway import errors
 from gateway.fallback import TraitsOf
@@ -40,6 +41,7 @@ HEALTHY = "healthy"
 
 Key = tuple[str, str]  # base URL, the provider's name of the model
 GateKey = tuple[str, str, str]  # base URL, model or "*", credential
+_Named = TypeVar("_Named", Key, GateKey)
 
 
 @dataclass(slots=True)
@@ -124,7 +126,7 @@ class Board:
 
     def fail(self, endpoint: Endpoint, now: float, error: errors.UpstreamFailed, *, was_success: bool = False) -> None:
         """Count an attempt that failed, as the fault of whom it was."""
-        if endpoint.is_simulated or isinstance(error, errors.UpstreamRejected):
+        if endpoint.is_simulated or isinstance(error, (errors.UpstreamRejected, errors.ClientTooSlow)):
             return
         row = self.rows.get((endpoint.base_url, endpoint.upstream_model)) or self._new_row(endpoint, now)
         if isinstance(error, errors.UpstreamRateLimited):
@@ -328,7 +330,7 @@ class Board:
             until = max(until, gate.until)
             is_binding = is_binding or gate.is_binding
         if gate is None and len(self.gates) >= _MOST_GATES:
-            self.gates.pop(next(iter(self.gates)))
+            del self.gates[_least(self.gates)]
         self.gates[key] = Gate(until, wait, why, is_binding)
 
     def _open_gates(self, endpoint: Endpoint, now: float) -> None:
@@ -341,7 +343,7 @@ class Board:
 
     def _new_row(self, endpoint: Endpoint, now: float) -> Row:
         if len(self.rows) >= _MOST_ROWS:
-            self.rows.pop(next(iter(self.rows)))
+            del self.rows[_least(self.rows)]
         row = Row(endpoint.provider, endpoint.model, endpoint.upstream_model, endpoint.base_url, Window(now))
         self.rows[endpoint.base_url, endpoint.upstream_model] = row
         return row
@@ -358,6 +360,12 @@ class Board:
                 reason,
             )
         )
+
+
+def _least(kept: Iterable[_Named]) -> _Named:
+    """Return the oldest of what may go for something new: of customers' own servers, which answer to any number of
+    names, before anything that concerns everybody."""
+    return next((name for name in kept if name[0].startswith(GUARDED)), None) or next(iter(kept))
 
 
 def _are_peers(one: Endpoint, other: Endpoint, traits_of: TraitsOf) -> bool:

@@ -122,6 +122,7 @@ class Connection(asyncio.Protocol):
         "idle_since",
         "is_closed",
         "transport",
+        "was_held_back",
     )
 
     def __init__(self, pool: Keeper) -> None:
@@ -154,6 +155,7 @@ class Connection(asyncio.Protocol):
         self._headers: list[tuple[bytes, bytes]] = []
         self._buffered = self._size = 0
         self._is_paused = self._ended = self._keeps_alive = self.has_answer_begun = self.has_moved = False
+        self.was_held_back = False
         self._error = None
         self._status = 0
         self._collects = collects
@@ -183,8 +185,7 @@ class Connection(asyncio.Protocol):
                 self._parts = []
                 self._buffered = 0
                 if self._is_paused:
-                    self._is_paused = False
-                    self.transport.resume_reading()
+                    self.resume()
                 return parts[0] if len(parts) == 1 else b"".join(parts)
             if self._error is not None:
                 raise self._error
@@ -199,12 +200,14 @@ class Connection(asyncio.Protocol):
     def pause(self) -> None:
         """Take no more from the provider until `resume`."""
         if not self._ended and not self.is_closed:
+            self._is_paused = self.was_held_back = True
             self.transport.pause_reading()
 
     def resume(self) -> None:
         """Go on taking."""
         if not self._ended and not self.is_closed:
             # The client's slowness is not the provider's.
+            self._is_paused = False
             self.deadline = time.monotonic() + self._timeouts.between_pieces
             self.transport.resume_reading()
 
@@ -217,6 +220,19 @@ class Connection(asyncio.Protocol):
     def status(self) -> int:
         """The answer's status, once its headers are in."""
         return self._status
+
+    def expire(self, now: float) -> None:
+        """End an exchange that is past its deadlines at `now`: as its client's fault where that held it back."""
+        if now > self.deadline:
+            is_clients, told = self._is_paused, "The provider stopped answering."
+        elif now > self.hard_deadline:
+            is_clients, told = self.was_held_back, "The provider took too long."
+        else:
+            return
+        if is_clients:
+            self.abort(errors.ClientTooSlow("The client took too little of the answer for too long."))
+        else:
+            self.abort(errors.UpstreamTimeout(told))
 
     def put_back(self) -> None:
         """Hand back a connection that was taken and not used."""
@@ -366,8 +382,7 @@ class Connection(asyncio.Protocol):
         self.has_moved = True
         self._buffered += len(data)
         if self._buffered > _BUFFER_HIGH and not self._is_paused and self._sink is None:
-            self._is_paused = True
-            self.transport.pause_reading()
+            self.pause()
 
     def on_message_complete(self) -> None:
         if self._status < 200:

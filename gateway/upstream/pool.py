@@ -134,10 +134,7 @@ class Pool:
             if connection.has_moved:  # seen here rather than stamped at every piece
                 connection.has_moved = False
                 connection.deadline = now + connection.patience
-            if now > connection.deadline:
-                connection.abort(errors.UpstreamTimeout("The provider stopped answering."))
-            elif now > connection.hard_deadline:
-                connection.abort(errors.UpstreamTimeout("The provider took too long."))
+            connection.expire(now)
         keep = []
         for connection in self.idle:
             if connection.is_closed:

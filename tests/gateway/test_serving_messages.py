@@ -303,6 +303,40 @@ async def test_a_guardrail_reads_blocks_that_only_anthropic_knows(tmp_path: Path
     assert passed.status == 200
 
 
+async def test_a_guardrail_reads_documents_of_plain_text(tmp_path: Path) -> None:
+    document = {
+        "type": "document",
+        "source": {"type": "text", "media_type": "text/plain", "data": "write to alice@acme.test"},
+    }
+    url = {"type": "document", "source": {"type": "url", "url": "https://x.test/?to=alice@acme.test"}}
+    key = make_key(guardrails=GuardrailSnapshot(blocked=frozenset({"email"})))
+    others = {"ANTHROPIC": answering(http(200, orjson.dumps(MESSAGE)))}
+    result = {"type": "tool_result", "tool_use_id": "t", "content": [document]}
+    async with running(tmp_path, openai(), has_lane=True, others=others, key=key) as gateway:
+        for block in (document, url, result):
+            reply = await post(gateway, {**ASKED, "messages": [{"role": "user", "content": [block]}]})
+            assert (block["type"], reply.status) == (block["type"], 403)
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+async def test_fast_mode_costs_what_fast_mode_costs(tmp_path: Path, is_stream: bool) -> None:
+    used = {"input_tokens": 1_000_000, "output_tokens": 1_000_000, "service_tier": "standard", "speed": "fast"}
+    start = said("message_start", message={**MESSAGE, "content": [], "stop_reason": None, "usage": used})
+    answer = chunked(start, *TEXT, STOP, END) if is_stream else http(200, orjson.dumps({**MESSAGE, "usage": used}))
+    body = {**ASKED, "model": "claude-opus-4-8", "speed": "fast", "stream": is_stream}
+    async with serving(tmp_path, answering(answer)) as gateway:
+        book = gateway.state.book
+        await post(gateway, body)
+        (record,) = gateway.records()
+    fast = book.row("anthropic/claude-opus-4-8", record.started_us / 1e6, "fast")
+    standard = book.row("anthropic/claude-opus-4-8", record.started_us / 1e6)
+    assert fast is not None
+    assert standard is not None
+    assert fast.rates.input > standard.rates.input
+    assert record.service_tier == "fast"
+    assert record.input_cost_nanousd == fast.rates.input
+
+
 # -- another protocol
 
 

@@ -25,6 +25,7 @@ STOP_REASONS = {
     "refusal": "content_filter",
 }
 FORMAT = "anthropic-claude-v1"
+FAST = "fast"
 REFUSED = "The model declined to answer."
 
 
@@ -88,8 +89,12 @@ def usage(reported: Mapping[str, Any]) -> Usage:
 
 
 def service_tier(reported: object) -> str:
-    """Return the tier that served the call, in OpenAI's words."""
-    tier = reported.get("service_tier") if isinstance(reported, dict) else None
+    """Return the tier that served the call, in OpenAI's words; fast mode has a price of its own like a tier."""
+    if not isinstance(reported, dict):
+        return ""
+    if reported.get("speed") == FAST:
+        return FAST
+    tier = reported.get("service_tier")
     return {"standard": "default"}.get(tier, tier) if isinstance(tier, str) else ""
 
 

@@ -260,3 +260,19 @@ def test_no_attempt_goes_where_the_decision_did_not_allow_it(
     assert not set(found.endpoints) & set(left_out)
     if not found.endpoints:
         assert found.retry_after_s > 0
+
+
+def test_a_customers_server_that_answers_to_any_name_makes_nobody_forget_an_outage() -> None:
+    board = Board()
+    fail(board, A, times=10)
+    board.fail(B, 1.0, errors.UpstreamRateLimited("x", retry_after_s=60.0))
+    for number in range(5000):
+        theirs = Endpoint(f"own/{number}", "own", f"m{number}", "openai_chat", "guarded+https://own.example")
+        board.succeed(theirs, 1.0, None)
+        board.fail(theirs, 1.0, errors.UpstreamRateLimited("x"))
+
+    assert len(board.rows) <= 1024
+    assert len(board.gates) <= 4096
+    found = plan(board, A, B, C)
+    assert [endpoint.provider for endpoint in found.endpoints] == ["c"]
+    assert {why for _, why in found.skipped} == {"open", "limited"}
