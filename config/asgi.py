@@ -23,7 +23,10 @@ from config import health, worker  # noqa: E402
 from config.asgi_types import Receive, Scope, Send  # noqa: E402
 from config.pages import Pages  # noqa: E402
 
-DATA_PLANE_PATHS = ("/v1/", "/api/v1/")
+# Those without /v1 come from base URLs that end too early: the data plane answers with the path that is meant.
+DATA_PLANE_PATHS = (
+    "/v1/", "/api/v1/", "/chat/completions", "/completions", "/embeddings", "/messages", "/responses", "/api/chat/",
+)  # fmt: skip
 
 logger = logging.getLogger(__name__)
 

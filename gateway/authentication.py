@@ -54,7 +54,9 @@ def require_usable(key: KeySnapshot | None, *, scope: str, now: float) -> KeySna
         errors.PermissionDenied: it lacks the scope.
     """
     if key is None:
-        raise errors.AuthenticationFailed("This API key is not known. Check it, or create one under Keys.")
+        raise errors.AuthenticationFailed(
+            "This API key is not known. Keys of KairosRoute begin with kr_live_ or kr_test_; create one under Keys."
+        )
     if key.revoked_at is not None and now >= key.revoked_at:
         raise errors.AuthenticationFailed(
             "This API key was revoked. Create a new one under Keys.", code="api_key_revoked"

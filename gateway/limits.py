@@ -190,6 +190,10 @@ def whom_in_words(limit: Limit, names: dict[str, str]) -> str:
 def default_name(whom: Whom, terms: Terms) -> str:
     """Return a name for a limit that got none."""
     label = Limit.Scope(whom.scope).label
+    if whom.tag:
+        label = f"{label} {whom.tag}"
+    if whom.subject and whom.scope not in (Limit.Scope.WORKSPACE, Limit.Scope.API_KEY):
+        label = f"{label}: {whom.subject}," if whom.tag else f"{label} {whom.subject},"
     if terms.kind == Limit.Kind.BUDGET:
         return f"{label} budget a {terms.period}" if terms.period != Limit.Period.TOTAL else f"{label} budget"
     return f"{label} {terms.kind} a minute"

@@ -55,13 +55,20 @@ def over_budget(meter: Meter, *, needed_nanousd: int, is_plain: bool) -> errors.
     resets = f" It resets at {facts['resets_at']}." if facts["resets_at"] else ""
     message = (
         f"{whose} has {_words(max(left, 0))} left and this call may cost {_words(needed_nanousd)}.{resets}"
-        " Raise it under Limits, set a lower max_tokens, or use a cheaper model."
+        f" {_raise_where(meter)}, set a lower max_tokens, or use a cheaper model."
     )
     if not is_plain:
         return errors.BudgetExceeded(message, metadata=facts)
     refusal = errors.BudgetExceeded(f"{PLAIN_CODE}: {message}", code=PLAIN_CODE, status=429, metadata=facts)
     refusal.keeps_code = True
     return refusal
+
+
+def _raise_where(meter: Meter) -> str:
+    """Return who can raise a budget: a run's is given by its calls, every other one stands on a page."""
+    if meter.limit.scope == "agent_run":
+        return "Give the run more with X-KairosRoute-Run-Budget"
+    return "Raise it under Limits"
 
 
 def over_cost_limit(*, needed_nanousd: int, most_nanousd: int, source: str) -> errors.CostLimitExceeded:

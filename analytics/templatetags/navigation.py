@@ -34,27 +34,36 @@ _PAGES: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
             ("Quality", "quality", "gauge", roles.VIEW_REQUESTS),
             ("Experiments", "experiments", "flask-conical", roles.VIEW_REQUESTS),
             ("Routing", "routing", "waypoints", roles.VIEW_REQUESTS),
+        ),
+    ),
+    (
+        "Gateway",
+        (
+            ("Models", "models", "bot", roles.VIEW_COSTS),
+            ("Keys", "keys", "key-round", roles.MANAGE_KEYS),
+            ("Limits", "limits", "credit-card", roles.VIEW_COSTS),
             ("Guardrails", "guardrails", "shield-check", roles.VIEW_REQUESTS),
+            ("Provider keys", "provider_keys", "lock", roles.MANAGE_PROVIDER_KEYS),
+            ("Contract prices", "contract_prices", "receipt-text", roles.VIEW_COSTS),
         ),
     ),
     (
         "Organization",
         (
-            ("Keys", "keys", "key-round", roles.MANAGE_KEYS),
-            ("Provider keys", "provider_keys", "lock", roles.MANAGE_PROVIDER_KEYS),
-            ("Contract prices", "contract_prices", "receipt-text", roles.VIEW_COSTS),
-            ("Limits", "limits", "credit-card", roles.VIEW_COSTS),
             ("Members", "members", "users", roles.VIEW_COSTS),
-            ("Integrations", "integrations", "activity", roles.MANAGE_INTEGRATIONS),
+            ("Integrations", "integrations", "link", roles.MANAGE_INTEGRATIONS),
             ("Settings", "settings", "settings", roles.MANAGE_ORGANIZATION),
         ),
     ),
 )
+# Public pages: one address for every organization.
+_WITHOUT_SLUG = frozenset({"models"})
 # A page below another one keeps that one marked in the sidebar.
 _PARENTS = {
     "experiment": "experiments",
     "contract_price_add": "contract_prices",
     "guardrails_save": "guardrails",
+    "model": "models",
     "quality_change": "quality",
     "request_detail": "requests",
     "webhooks": "integrations",
@@ -150,7 +159,7 @@ def _sections(request: HttpRequest, organization: Organization) -> tuple[Section
             Link(page, url, icon, name == current)
             for page, name, icon, permission in pages
             if (membership is None or roles.grants(membership.role, permission))
-            and (url := _url(name, organization.slug))
+            and (url := _url(name, *(() if name in _WITHOUT_SLUG else (organization.slug,))))
         )
         if links:
             sections.append(Section(title, links))

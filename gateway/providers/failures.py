@@ -72,7 +72,8 @@ def _account_error(status: int, endpoint: Endpoint) -> ProviderError:
         what = {401: "refused the gateway's credentials", 402: "reports an unpaid account"}.get(
             status, "denied access to the model"
         )
-        return ProviderError(502, "UpstreamError", f"{provider} {what}.", code, None, True)
+        message = f"{provider} {what}. Only the operator of this gateway can mend that; other providers' models work."
+        return ProviderError(502, "UpstreamError", message, code, None, True)
     key = "the provider key that came with the request"
     if endpoint.credential_label:
         key = f"your provider key “{endpoint.credential_label}”"

@@ -42,9 +42,7 @@ class TermsForm(forms.Form):
         help_text="US dollars for a budget, a whole number for requests and tokens.",
         widget=forms.NumberInput(attrs={"step": "any", "inputmode": "decimal"}),
     )
-    period = forms.ChoiceField(
-        label="Period of a budget", choices=Limit.Period.choices, initial=Limit.Period.MONTH, required=False
-    )
+    period = forms.ChoiceField(label="Period", choices=Limit.Period.choices, initial=Limit.Period.MONTH, required=False)
     on_exceed = forms.ChoiceField(
         label="When a budget is spent", choices=Limit.OnExceed.choices, initial=Limit.OnExceed.BLOCK, required=False
     )
@@ -54,7 +52,7 @@ class TermsForm(forms.Form):
         min_value=1,
         max_value=100,
         initial=80,
-        help_text="Used: from here on calls go to cheaper models, where the line above says so.",
+        help_text="From this share of the budget on, calls go to the cheapest model that fits.",
     )
     alerts = forms.CharField(
         label="Alert at (%)",

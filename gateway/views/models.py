@@ -1,6 +1,7 @@
 """The public pages of the catalog: the models with prices and limits, one model with its endpoints, the JSON of both.
 
-They need no sign-in: what models cost and what providers do with prompts is nobody's secret.
+They need no sign-in: what models cost and what providers do with prompts is nobody's secret. Members see them beside
+the sidebar of the organization that they opened last.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from accounts import access
 from analytics.exports import csv
 from gateway.catalog import listing, loader
 from gateway.catalog.models import Catalog, Model, Provider
@@ -48,6 +50,7 @@ def models(request: HttpRequest) -> HttpResponse:
     """Show the models that the search leaves."""
     form, found = _search(request)
     context = {
+        "layout": _layout(request),
         "form": form,
         "models": found,
         "total": len(_prices()[0]),
@@ -99,12 +102,23 @@ def model(request: HttpRequest, name: str) -> HttpResponse:
     ours = [one for one in shown if one.model.family == first.family] or [_shown(first)]
     kin = [_shown(one) for one in catalog if one.family == first.family and one not in [s.model for s in ours]]
     context = {
+        "layout": _layout(request),
         "model": first,
         "endpoints": [*ours, *kin],
         "parameters": sorted(parameters.supported(first)),
         "retiring": [one for one in (*ours, *kin) if one.retires_soon],
     }
     return render(request, "gateway/model.html", context)
+
+
+def _layout(request: HttpRequest) -> str:
+    """Return the frame of the page: with the sidebar for members, without one for everybody else."""
+    membership = access.current_membership(request)
+    if membership is None:
+        return "base_public.html"
+    # The sidebar shows what the role of this membership may open.
+    request.membership = membership  # type: ignore[attr-defined]
+    return "base.html"
 
 
 def _problems(form: ModelSearch) -> str:

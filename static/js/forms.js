@@ -5,6 +5,21 @@ document.addEventListener("change", (event) => {
   if (event.target.matches("[data-submit]")) event.target.form?.requestSubmit();
 });
 
+// What has data-when="kind=budget" is shown while the form's field `kind` says so; several values are parted by commas.
+// Without this file everything is shown, and each help text says when its field counts.
+function showWhatApplies(form) {
+  for (const part of form.querySelectorAll("[data-when]")) {
+    const [name, values] = part.dataset.when.split("=");
+    const field = form.elements[name];
+    part.hidden = Boolean(field) && !values.split(",").includes(field.value);
+  }
+}
+
+for (const part of document.querySelectorAll("[data-when]")) showWhatApplies(part.closest("form"));
+document.addEventListener("change", (event) => {
+  if (event.target.form) showWhatApplies(event.target.form);
+});
+
 // Empty fields of a GET form stay out of the URL.
 document.addEventListener("formdata", (event) => {
   if (event.target.method !== "get") return;

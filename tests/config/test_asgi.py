@@ -83,7 +83,9 @@ async def lifespan(application: Application) -> list[str]:
     return sent
 
 
-@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/models", "/api/v1/chat/completions", "/v1/unknown"])
+@pytest.mark.parametrize(
+    "path", ["/v1/chat/completions", "/v1/models", "/api/v1/chat/completions", "/v1/unknown", "/chat/completions"]
+)
 async def test_the_data_plane_answers_its_paths(data_plane: DataPlane, path: str) -> None:
     application = everything()
     await application.startup()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,11 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from accounts.models import User
 from gateway.views import models
+from tests.factories.accounts import Cast
+
+Login = Callable[[User], Client]
 
 
 @pytest.fixture(autouse=True)
@@ -110,3 +114,16 @@ def test_only_reading(client: Client) -> None:
     for name in ("models", "models_json", "models_csv"):
         assert client.post(reverse(name)).status_code == 405
     assert client.post(reverse("model", args=["gpt-5.4"])).status_code == 405
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/models", "/models/openai/gpt-5.4"])
+def test_members_reach_the_models_from_the_sidebar_and_keep_it_there(cast: Cast, login: Login, path: str) -> None:
+    page = login(cast.alice).get(path).content.decode()
+    assert '<a class="sidebar__link" href="/models" aria-current="page">' in page
+    assert reverse("limits", args=[cast.acme.slug]) in page
+
+
+@pytest.mark.django_db
+def test_strangers_see_the_models_without_a_sidebar(client: Client) -> None:
+    assert "sidebar__link" not in client.get(reverse("models")).content.decode()
