@@ -13,7 +13,7 @@ import pytest
 
 from analytics.clickhouse.errors import StoreUnavailable
 from analytics.queries import records
-from gateway import chat, express
+from gateway import envelope, express
 from tests.gateway.rig import (
     ANSWER,
     ASKED,
@@ -313,7 +313,7 @@ async def test_a_fault_of_ours_ends_one_call_with_a_record(
 
     async with running(tmp_path, script, has_lane=has_lane) as gateway:
         await ask(gateway, ASKED)
-        monkeypatch.setattr(chat, "stream_head" if body is STREAMED else "answer_object", broken)
+        monkeypatch.setattr(envelope, "stream_head" if body is STREAMED else "answer_object", broken)
         reply = (await asyncio.wait_for(ask(gateway, body), 5))[0]
         monkeypatch.undo()
         again = (await ask(gateway, body))[0]

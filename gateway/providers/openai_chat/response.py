@@ -76,8 +76,9 @@ def normalize_choice(choice: Json, *, position: int, row: quirks.Quirks) -> str:
                 _normalize_call(call, index=index)
         else:
             del message["tool_calls"]
-    if message.get("function_call", "") is None:
-        del message["function_call"]
+    for name in ("function_call", "annotations", "audio"):  # vLLM says null for what it has not
+        if message.get(name, "") is None:
+            del message[name]
     native = choice.get("native_finish_reason") or choice.get("finish_reason") or ""
     native = native if isinstance(native, str) else str(native)
     choice["finish_reason"] = shape.finish_reason(str(choice.get("finish_reason") or native or "stop"))
