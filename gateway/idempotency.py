@@ -27,6 +27,7 @@ _MAX_KEPT_BYTES = 4 * 1024 * 1024
 _CLAIM_S = 15  # a claim of a process that died is free after this long
 _RENEW_S = 5.0
 _LOOK_S = 0.1
+_LOOK_MOST_S = 2.0
 _PATIENCE_S = 600.0
 
 
@@ -109,7 +110,7 @@ class Desk:
         name = hashlib.sha256(b"\0".join((b"idempotency", key.workspace_id.encode(), mode, given))).digest()
         fingerprint = hashlib.sha256(path.encode() + b"\0" + raw).digest()
         token = secrets.token_bytes(16)
-        until = time.monotonic() + _PATIENCE_S
+        until, wait_s = time.monotonic() + _PATIENCE_S, _LOOK_S
         try:
             while True:
                 kept = await self._kept(name, fingerprint)
@@ -123,7 +124,8 @@ class Desk:
                         code="idempotency_key_in_use",
                         retry_after_s=5,
                     )
-                await asyncio.sleep(_LOOK_S)
+                await asyncio.sleep(wait_s)
+                wait_s = min(wait_s * 1.2, _LOOK_MOST_S)  # many who wait long must not keep the shelf busy
         except Unreachable:
             raise errors.Unavailable(
                 "Whether this `Idempotency-Key` was used cannot be looked up now. Try again in a moment, or send the"

@@ -15,6 +15,7 @@ from django.db import transaction
 
 from accounts import api_keys, audit, key_scopes, roles, tokens
 from accounts.models import ApiKey, Membership, User
+from accounts.models.api_key import ApiKeyQuerySet
 from billing import usage
 from billing.usage import KeyUsage
 from gateway.models import Limit
@@ -76,7 +77,7 @@ class Change:
 def listed(*, manager_id: str, offset: int, includes_ended: bool, now: dt.datetime) -> list[ManagedKey]:
     """Return a page of the workspace's keys, the newest first. Raises `NotAllowed`."""
     manager = _manager(manager_id)
-    found = ApiKey.objects.filter(workspace=manager.workspace).select_related("workspace")
+    found = _reachable(manager)
     if not includes_ended:
         found = found.usable(now)
     return _with_usage(manager, list(found.order_by("-created_at", "pk")[offset : offset + PAGE]), now)
@@ -154,8 +155,14 @@ def _manager(key_id: str) -> ApiKey:
     return manager
 
 
+def _reachable(manager: ApiKey) -> ApiKeyQuerySet:
+    """Return the keys that a management key may see: of its workspace, and with a test key those of its mode only."""
+    found = ApiKey.objects.filter(workspace=manager.workspace).select_related("workspace")
+    return found if manager.mode == ApiKey.Mode.LIVE else found.filter(mode=manager.mode)
+
+
 def _key(manager: ApiKey, key_id: str) -> ApiKey:
-    found = ApiKey.objects.select_related("workspace").filter(workspace=manager.workspace, pk=key_id).first()
+    found = _reachable(manager).filter(pk=key_id).first()
     if found is None:
         raise UnknownKey
     return found

@@ -15,8 +15,7 @@ import orjson
 
 from gateway import errors, estimation
 from gateway.context import NOBODY, NOTHING, Attribution, ChatCall
-from gateway.dialects import compatibility, kairosroute, refusals, values
-from gateway.dialects.refusals import MAX_DEPTH
+from gateway.dialects import compatibility, json_body, kairosroute, refusals, values
 from gateway.dialects.wishes import Wishes
 
 _MAX_MODEL = 256
@@ -116,8 +115,7 @@ def parse_chat(raw: bytes, headers: Mapping[bytes, bytes], *, is_test: bool, dia
         decoded = _readable(raw)
     elif _holds_unread(asked):
         _readable(raw)
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_too_deep(raw):
-        raise refusals.too_deep()
+    json_body.require_shallow(raw, decoded or None)
     if (
         is_plain
         and not asked.kairosroute
@@ -295,20 +293,3 @@ def _fit_metadata(wishes: Wishes, metadata: Mapping[str, Any], raw: bytes) -> by
     body = orjson.loads(raw)
     del body["metadata"]
     return orjson.dumps(body)
-
-
-def _is_too_deep(raw: bytes) -> bool:
-    """Walk level by level: each round replaces the containers of one level by those inside them."""
-    try:
-        level: list[Any] = [orjson.loads(raw)]
-    except orjson.JSONDecodeError:
-        return True
-    for _ in range(MAX_DEPTH):
-        inner: list[Any] = []
-        for container in level:
-            values = container.values() if type(container) is dict else container
-            inner += [value for value in values if type(value) is dict or type(value) is list]
-        if not inner:
-            return False
-        level = inner
-    return True

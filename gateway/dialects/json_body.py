@@ -7,6 +7,8 @@ from typing import Any
 
 import orjson
 
+from gateway.dialects import refusals
+from gateway.dialects.refusals import MAX_DEPTH
 from gateway.errors import InvalidRequest
 
 Json = dict[str, Any]
@@ -26,7 +28,35 @@ def decode(raw: bytes) -> Json:
         raise InvalidRequest(f"The body is not valid JSON (character {error.pos}).", code="invalid_json") from None
     if not isinstance(body, dict):
         raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+    require_shallow(raw, body)
     return body
+
+
+def require_shallow(raw: bytes, body: Json | None = None) -> None:
+    """Return if a body nests no deeper than is read and written everywhere; `body` is it decoded, where it is.
+
+    Raises:
+        InvalidRequest: it does.
+    """
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _is_too_deep(raw, body):
+        raise refusals.too_deep()
+
+
+def _is_too_deep(raw: bytes, body: Json | None) -> bool:
+    """Walk level by level: each round replaces the containers of one level by those inside them."""
+    try:
+        level: list[Any] = [orjson.loads(raw) if body is None else body]
+    except orjson.JSONDecodeError:
+        return True
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for container in level:
+            values = container.values() if type(container) is dict else container
+            inner += [value for value in values if type(value) is dict or type(value) is list]
+        if not inner:
+            return False
+        level = inner
+    return True
 
 
 def wrong(param: str, expected: str) -> InvalidRequest:

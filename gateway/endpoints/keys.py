@@ -18,6 +18,7 @@ from django.db import close_old_connections
 
 from accounts import api_keys, key_scopes
 from gateway import errors, managed_keys, pipeline, receipt
+from gateway.dialects import json_body
 from gateway.dialects.protocol import Dialect
 from gateway.http import Request, send_json
 from gateway.managed_keys import Budget, Change, ManagedKey
@@ -178,6 +179,7 @@ def _not_applied(raw: bytes) -> dict[str, Any]:
 
 
 def _decode(raw: bytes, kind: type[_Found]) -> _Found:
+    json_body.require_shallow(raw)
     try:
         return msgspec.json.decode(raw, type=kind)
     except msgspec.ValidationError as error:

@@ -134,6 +134,24 @@ async def test_keys_of_another_workspace_are_not_found(tmp_path: Path, acme: Org
         assert elsewhere.status == 404
 
 
+async def test_a_test_key_manages_test_keys_only(tmp_path: Path, acme: Organization) -> None:
+    """Test keys are handed out lightly: one must not reach what spends money."""
+
+    def prepare() -> tuple[str, ApiKey]:
+        return make_manager(acme, mode="test"), make_api_key(acme).api_key
+
+    trying, live = await asyncio.to_thread(prepare)
+    async with serving(tmp_path) as gateway:
+        for method, body in (("GET", None), ("PATCH", {"disabled": True}), ("PATCH", {"limit": 9}), ("DELETE", None)):
+            answer = await send(gateway, method, f"/v1/keys/{live.pk}", key=trying, body=body)
+            assert answer.status == 404
+        made = (await send(gateway, "POST", "/v1/keys", key=trying, body={"name": "x"})).json()
+        listed = (await send(gateway, "GET", "/v1/keys", key=trying)).json()["data"]
+    assert made["key"].startswith("kr_test_")
+    assert live.pk not in {one["hash"] for one in listed}
+    assert made["data"]["hash"] in {one["hash"] for one in listed}
+
+
 async def test_only_a_key_with_the_scope_may(tmp_path: Path, acme: Organization) -> None:
     plain = await asyncio.to_thread(lambda: make_api_key(acme).key)  # every scope, but not this one
     async with serving(tmp_path) as gateway:
@@ -224,6 +242,7 @@ async def test_usage_and_what_is_left_come_from_the_ledger(tmp_path: Path, acme:
         {"name": "x", "expires_at": "2020-01-01T00:00:00Z"},
         {"name": "kr_live_0123456789012345678901234567890123456789"},
         b"nonsense",
+        b'{"name":"x","external":' + b"[" * 2000 + b"]" * 2000 + b"}",
     ],
 )
 async def test_bad_input_is_told(tmp_path: Path, manager: str, body: Any) -> None:
