@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from django.db import models
 
@@ -65,6 +65,35 @@ def record(
         before=_redacted(before),
         after=_redacted(after),
         at=now,
+    )
+
+
+class Owned(Protocol):
+    """A row that belongs to an organization."""
+
+    @property
+    def organization_id(self) -> str: ...
+
+
+def change(
+    target: Owned,
+    action: str,
+    *,
+    actor: Actor,
+    now: dt.datetime,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    """Append an event about a row that names its organization; as `record`."""
+    assert isinstance(target, models.Model)
+    record(
+        organization_id=target.organization_id,
+        actor=actor,
+        action=action,
+        target=target,
+        now=now,
+        before=before,
+        after=after,
     )
 
 

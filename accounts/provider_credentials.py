@@ -80,7 +80,7 @@ def create(
         if ProviderCredential.objects.for_organization(organization.pk).count() >= MOST_PER_ORGANIZATION:
             raise InvalidCredential(f"An organization has at most {MOST_PER_ORGANIZATION} provider keys.")
         _save(credential)
-        _record(credential, "provider_credential.create", actor=actor, now=now, after=_facts(credential))
+        audit.change(credential, "provider_credential.create", actor=actor, now=now, after=_facts(credential))
     return credential
 
 
@@ -96,7 +96,7 @@ def replace_secret(*, credential: ProviderCredential, secret: str, actor: audit.
         _seal(current, secret)
         _forget_test(current)
         current.save()
-        _record(current, "provider_credential.replace", actor=actor, now=now, before=before, after=_facts(current))
+        audit.change(current, "provider_credential.replace", actor=actor, now=now, before=before, after=_facts(current))
 
 
 def change(
@@ -133,7 +133,7 @@ def change(
             current.base_url, current.envelope, current.hint = address, b"", ""
             _forget_test(current)
         _save(current)
-        _record(current, "provider_credential.change", actor=actor, now=now, before=before, after=_facts(current))
+        audit.change(current, "provider_credential.change", actor=actor, now=now, before=before, after=_facts(current))
     return current
 
 
@@ -146,14 +146,14 @@ def switch(*, credential: ProviderCredential, is_enabled: bool, actor: audit.Act
         current.is_enabled = is_enabled
         current.save(update_fields=["is_enabled", "changed_at"])
         action = "provider_credential.enable" if is_enabled else "provider_credential.disable"
-        _record(current, action, actor=actor, now=now)
+        audit.change(current, action, actor=actor, now=now)
 
 
 def delete(*, credential: ProviderCredential, actor: audit.Actor, now: dt.datetime) -> None:
     """Delete the key with its secret."""
     with transaction.atomic():
         current = _locked(credential)
-        _record(current, "provider_credential.delete", actor=actor, now=now, before=_facts(current))
+        audit.change(current, "provider_credential.delete", actor=actor, now=now, before=_facts(current))
         # A deleted row cannot say that it changed: the organization says it, and the data plane reads its keys anew.
         organization = Organization.objects.get(pk=current.organization_id)
         organization.save(update_fields=["changed_at"])
@@ -168,7 +168,7 @@ def note_test(
         ProviderCredential.objects.filter(pk=credential.pk).update(
             last_tested_at=now, last_test_result=result, last_test_message=message[:300]
         )
-        _record(credential, "provider_credential.test", actor=actor, now=now, after={"result": result})
+        audit.change(credential, "provider_credential.test", actor=actor, now=now, after={"result": result})
 
 
 def open_secret(credential: ProviderCredential) -> str:
@@ -228,7 +228,7 @@ def note_managed_fallbacks(fallen: Mapping[str, dt.datetime]) -> list[ProviderCr
             fresh = ProviderCredential.objects.filter(pk=credential_id, fell_back_at=None)
             if fresh.update(fell_back_at=at):
                 credential = ProviderCredential.objects.get(pk=credential_id)
-                _record(credential, "provider_credential.fall_back", actor=audit.SYSTEM, now=at)
+                audit.change(credential, "provider_credential.fall_back", actor=audit.SYSTEM, now=at)
                 webhooks.emit(
                     organization_id=credential.organization_id,
                     event_type=webhooks.FALLBACK_USED,
@@ -315,26 +315,6 @@ def _in_range(number: int, lowest: int, highest: int, field: str) -> int:
     if not lowest <= number <= highest:
         raise InvalidCredential(f"Choose a number from {lowest} to {highest}.", field=field)
     return number
-
-
-def _record(
-    credential: ProviderCredential,
-    action: str,
-    *,
-    actor: audit.Actor,
-    now: dt.datetime,
-    before: dict[str, Any] | None = None,
-    after: dict[str, Any] | None = None,
-) -> None:
-    audit.record(
-        organization_id=credential.organization_id,
-        actor=actor,
-        action=action,
-        target=credential,
-        now=now,
-        before=before,
-        after=after,
-    )
 
 
 def _facts(credential: ProviderCredential) -> dict[str, Any]:

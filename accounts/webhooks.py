@@ -7,18 +7,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
-from django.conf import settings
 from django.db import transaction
 
-from accounts import audit, identifiers, outbound
-from accounts.encryption import Keyring
+from accounts import audit, encryption, identifiers, outbound
 from accounts.models import Organization, WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 API_KEY_CREATED = "api_key.created"
@@ -97,7 +94,7 @@ def add(
         endpoint = WebhookEndpoint.objects.create(
             organization=organization, url=url.strip(), event_types=chosen, secret_envelope=_sealed(secret)
         )
-        _record(endpoint, "webhook.add", actor=actor, now=now, after=_facts(endpoint))
+        audit.change(endpoint, "webhook.add", actor=actor, now=now, after=_facts(endpoint))
     return NewSecret(endpoint, secret)
 
 
@@ -111,7 +108,7 @@ def change(
         before = _facts(current)
         current.url, current.event_types = url.strip(), chosen
         current.save(update_fields=["url", "event_types"])
-        _record(current, "webhook.change", actor=actor, now=now, before=before, after=_facts(current))
+        audit.change(current, "webhook.change", actor=actor, now=now, before=before, after=_facts(current))
 
 
 def rotate(*, endpoint: WebhookEndpoint, actor: audit.Actor, now: dt.datetime) -> NewSecret:
@@ -123,7 +120,7 @@ def rotate(*, endpoint: WebhookEndpoint, actor: audit.Actor, now: dt.datetime) -
         current.former_secret_until = now + FORMER_SECRET_LIFETIME
         current.secret_envelope = _sealed(secret)
         current.save(update_fields=["former_secret_envelope", "former_secret_until", "secret_envelope"])
-        _record(current, "webhook.rotate", actor=actor, now=now)
+        audit.change(current, "webhook.rotate", actor=actor, now=now)
     return NewSecret(current, secret)
 
 
@@ -131,13 +128,13 @@ def pause(*, endpoint: WebhookEndpoint, is_paused: bool, actor: audit.Actor, now
     """Stop sending, or go on. What happens while an endpoint is paused is not sent later; what waits is."""
     with transaction.atomic():
         WebhookEndpoint.objects.filter(pk=endpoint.pk).update(is_enabled=not is_paused)
-        _record(endpoint, "webhook.pause" if is_paused else "webhook.resume", actor=actor, now=now)
+        audit.change(endpoint, "webhook.pause" if is_paused else "webhook.resume", actor=actor, now=now)
 
 
 def remove(*, endpoint: WebhookEndpoint, actor: audit.Actor, now: dt.datetime) -> None:
     """Remove an endpoint with its deliveries."""
     with transaction.atomic():
-        _record(endpoint, "webhook.remove", actor=actor, now=now, before=_facts(endpoint))
+        audit.change(endpoint, "webhook.remove", actor=actor, now=now, before=_facts(endpoint))
         endpoint.delete()
 
 
@@ -162,7 +159,9 @@ def signing_secrets(endpoint: WebhookEndpoint, *, now: dt.datetime) -> list[str]
     envelopes = [endpoint.secret_envelope]
     if endpoint.former_secret_until is not None and now < endpoint.former_secret_until:
         envelopes.append(endpoint.former_secret_envelope)
-    return [_keyring().decrypt(bytes(envelope), purpose=_PURPOSE).decode() for envelope in envelopes]
+    return [
+        encryption.deployment_keyring().decrypt(bytes(envelope), purpose=_PURPOSE).decode() for envelope in envelopes
+    ]
 
 
 def _emit(
@@ -222,36 +221,7 @@ def _new_secret() -> str:
 
 
 def _sealed(secret: str) -> bytes:
-    return _keyring().encrypt(secret.encode(), purpose=_PURPOSE)
-
-
-def _keyring() -> Keyring:
-    return _made_keyring(settings.MASTER_KEYS, settings.SECRET_KEY)
-
-
-@functools.lru_cache(maxsize=1)
-def _made_keyring(master_keys: str, secret_key: str) -> Keyring:
-    return Keyring.from_settings(master_keys, secret_key)
-
-
-def _record(
-    endpoint: WebhookEndpoint,
-    action: str,
-    *,
-    actor: audit.Actor,
-    now: dt.datetime,
-    before: dict[str, Any] | None = None,
-    after: dict[str, Any] | None = None,
-) -> None:
-    audit.record(
-        organization_id=endpoint.organization_id,
-        actor=actor,
-        action=action,
-        target=endpoint,
-        now=now,
-        before=before,
-        after=after,
-    )
+    return encryption.deployment_keyring().encrypt(secret.encode(), purpose=_PURPOSE)
 
 
 def _facts(endpoint: WebhookEndpoint) -> dict[str, Any]:

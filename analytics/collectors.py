@@ -6,18 +6,15 @@ What waits for them and how it is sent is `analytics.deliveries`. Headers are se
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from django.conf import settings
 from django.db import transaction
 
-from accounts import audit, outbound
-from accounts.encryption import Keyring
+from accounts import audit, encryption, outbound
 from accounts.models import Organization, Workspace
 from analytics.models import Collector
 from analytics.request_log import RequestLog
@@ -78,7 +75,7 @@ def add(*, organization: Organization, choices: Choices, actor: audit.Actor, now
             sample_percent=choices.sample_percent,
             next_attempt_at=now,
         )
-        _record(collector, "collector.add", actor=actor, now=now, after=_facts(collector))
+        audit.change(collector, "collector.add", actor=actor, now=now, after=_facts(collector))
     return collector
 
 
@@ -106,20 +103,20 @@ def change(*, collector: Collector, choices: Choices, actor: audit.Actor, now: d
         current.sample_percent = choices.sample_percent
         current.next_attempt_at = now  # what was wrong may be right now
         current.save()
-        _record(current, "collector.change", actor=actor, now=now, before=before, after=_facts(current))
+        audit.change(current, "collector.change", actor=actor, now=now, before=before, after=_facts(current))
 
 
 def pause(*, collector: Collector, is_paused: bool, actor: audit.Actor, now: dt.datetime) -> None:
     """Stop sending, or go on. Calls made while a collector is paused are not sent later."""
     with transaction.atomic():
         Collector.objects.filter(pk=collector.pk).update(is_enabled=not is_paused, next_attempt_at=now)
-        _record(collector, "collector.pause" if is_paused else "collector.resume", actor=actor, now=now)
+        audit.change(collector, "collector.pause" if is_paused else "collector.resume", actor=actor, now=now)
 
 
 def remove(*, collector: Collector, actor: audit.Actor, now: dt.datetime) -> None:
     """Remove a collector and what waits for it."""
     with transaction.atomic():
-        _record(collector, "collector.remove", actor=actor, now=now, before=_facts(collector))
+        audit.change(collector, "collector.remove", actor=actor, now=now, before=_facts(collector))
         collector.delete()
 
 
@@ -173,7 +170,9 @@ def opened_headers(collector: Collector) -> dict[str, str]:
     """
     if not collector.headers_envelope:
         return {}
-    opened: dict[str, str] = orjson.loads(_keyring().decrypt(bytes(collector.headers_envelope), purpose=_PURPOSE))
+    opened: dict[str, str] = orjson.loads(
+        encryption.deployment_keyring().decrypt(bytes(collector.headers_envelope), purpose=_PURPOSE)
+    )
     return opened
 
 
@@ -219,36 +218,7 @@ def _base(endpoint: str) -> str:
 
 
 def _sealed(headers: Mapping[str, str]) -> bytes:
-    return _keyring().encrypt(orjson.dumps(dict(headers)), purpose=_PURPOSE) if headers else b""
-
-
-def _keyring() -> Keyring:
-    return _made_keyring(settings.MASTER_KEYS, settings.SECRET_KEY)
-
-
-@functools.lru_cache(maxsize=1)
-def _made_keyring(master_keys: str, secret_key: str) -> Keyring:
-    return Keyring.from_settings(master_keys, secret_key)
-
-
-def _record(
-    collector: Collector,
-    action: str,
-    *,
-    actor: audit.Actor,
-    now: dt.datetime,
-    before: dict[str, Any] | None = None,
-    after: dict[str, Any] | None = None,
-) -> None:
-    audit.record(
-        organization_id=collector.organization_id,
-        actor=actor,
-        action=action,
-        target=collector,
-        now=now,
-        before=before,
-        after=after,
-    )
+    return encryption.deployment_keyring().encrypt(orjson.dumps(dict(headers)), purpose=_PURPOSE) if headers else b""
 
 
 def _facts(collector: Collector) -> dict[str, Any]:

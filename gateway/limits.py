@@ -124,7 +124,7 @@ def create(
         if whom.scope in _SCOPES_BY_VALUE:
             spending.count(organization_id=organization.pk, dimension=DIMENSIONS[whom.scope], name=whom.tag)
         _touch(organization)
-        _record(limit, "limit.create", actor=actor, now=now, after=facts(limit))
+        audit.change(limit, "limit.create", actor=actor, now=now, after=facts(limit))
     return limit
 
 
@@ -146,13 +146,13 @@ def change(*, limit: Limit, terms: Terms, actor: audit.Actor, now: dt.datetime) 
         current.alert_percents = list(terms.alert_percents)
         current.save()
         _touch(current.organization)
-        _record(current, "limit.change", actor=actor, now=now, before=before, after=facts(current))
+        audit.change(current, "limit.change", actor=actor, now=now, before=before, after=facts(current))
 
 
 def remove(*, limit: Limit, actor: audit.Actor, now: dt.datetime) -> None:
     """Remove a limit with its alerts."""
     with transaction.atomic():
-        _record(limit, "limit.remove", actor=actor, now=now, before=facts(limit))
+        audit.change(limit, "limit.remove", actor=actor, now=now, before=facts(limit))
         _touch(limit.organization)
         limit.delete()
 
@@ -281,23 +281,3 @@ def _check_terms(terms: Terms) -> None:
 
 def _touch(organization: Organization) -> None:
     Organization.objects.get(pk=organization.pk).save(update_fields=["changed_at"])
-
-
-def _record(
-    limit: Limit,
-    action: str,
-    *,
-    actor: audit.Actor,
-    now: dt.datetime,
-    before: dict[str, Any] | None = None,
-    after: dict[str, Any] | None = None,
-) -> None:
-    audit.record(
-        organization_id=limit.organization_id,
-        actor=actor,
-        action=action,
-        target=limit,
-        now=now,
-        before=before,
-        after=after,
-    )

@@ -9,8 +9,7 @@ from functools import partial
 
 from django.conf import settings
 
-from accounts import outbound
-from accounts.encryption import Keyring
+from accounts import encryption, outbound
 from analytics import events, request_log
 from analytics.spool import Writer
 from gateway import credentials, fallback, idempotency, shipping, simulation, vault
@@ -78,7 +77,7 @@ class State:
         snapshot = Snapshot()
         snapshot.start()
         upstream = Upstream(loop, guard=outbound.guard())
-        keyring = Keyring.from_settings(settings.MASTER_KEYS, settings.SECRET_KEY)
+        keyring = encryption.deployment_keyring()
         kept = vault.Vault(
             vault.open_shelf(
                 settings.REDIS_URL, settings.DATA_DIR / "answers", max_bytes=settings.KEPT_ANSWERS_MAX_BYTES
