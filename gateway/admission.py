@@ -100,12 +100,19 @@ class Admission:
             return
         hold.is_settled = True
         cost = max(0, draft.booked_nanousd)
-        for meter, starts_at in hold.purses:
+        began = draft.started_us / 1e6
+        for meter, taken_of, opening in hold.purses:
             purse = meter.purse
-            if purse is not None and purse.starts_at == starts_at:
+            if purse is None:
+                continue
+            if purse is taken_of and purse.opening == opening:
                 purse.settle(hold.reserved_nanousd, cost)
-                if purse.spent >= meter.alert_at_nanousd:
-                    self._tell(meter, purse, draft)
+            elif purse.starts_at <= began < purse.ends_at:
+                purse.settle(0, cost)  # opened anew meanwhile, with room that knew nothing of this call
+            else:
+                continue  # its period is over
+            if purse.spent >= meter.alert_at_nanousd:
+                self._tell(meter, purse, draft)
         if hold.tokens:
             usage = draft.usage
             if draft.settlement.price_state == UNUSED:
@@ -123,16 +130,15 @@ class Admission:
         hold, draft.hold = draft.hold, None
         if hold is None:
             return
-        for meter, starts_at in hold.purses:
-            if meter.purse is not None and meter.purse.starts_at == starts_at:
-                meter.purse.settle(hold.reserved_nanousd, 0)
+        for _, purse, opening in hold.purses:
+            if purse.opening == opening:
+                purse.settle(hold.reserved_nanousd, 0)
         for meter, taken_at in hold.tokens:
             if meter.window is not None:
                 meter.window.correct(taken_at, -hold.reserved_tokens)
-        second = int(self._monotonic())
-        for meter in hold.requests:
+        for meter, taken_at in hold.requests:
             if meter.window is not None:
-                meter.window.correct(second, -1)
+                meter.window.correct(taken_at, -1)
 
     def _take(self, draft: Draft, meters: Sequence[Meter], size: Size, second: int) -> None:
         hold = Hold()
@@ -141,14 +147,13 @@ class Admission:
             purse = meter.purse
             if purse is not None:
                 purse.reserve(size.nanousd)
-                hold.purses.append((meter, purse.starts_at))
+                hold.purses.append((meter, purse, purse.opening))
                 continue
             assert meter.window is not None
             if meter.limit.kind == TOKENS:
                 hold.tokens.append((meter, meter.window.take(size.tokens)))
             else:
-                meter.window.take(1)
-                hold.requests.append(meter)
+                hold.requests.append((meter, meter.window.take(1)))
         hold.reserved_nanousd = size.nanousd if hold.purses else 0
         hold.reserved_tokens = size.tokens
         draft.hold = hold

@@ -80,19 +80,32 @@ class Purse:
     as last heard, with all of our own; `unreported` is the part of it that the bank has not heard of.
     """
 
-    __slots__ = ("amount", "ends_at", "held_elsewhere", "reserved", "room", "spent", "starts_at", "taken", "unreported")
+    __slots__ = (
+        "amount",
+        "ends_at",
+        "held_elsewhere",
+        "opening",
+        "reserved",
+        "room",
+        "spent",
+        "starts_at",
+        "taken",
+        "unreported",
+    )
 
     def __init__(self, amount: int) -> None:
         self.amount = amount
         self.starts_at = self.ends_at = 0.0  # epoch seconds; an ended period has to be opened anew
         self.room = self.reserved = self.spent = self.unreported = self.held_elsewhere = 0
         self.taken = 0  # reserved since the last report to the bank
+        self.opening = 0  # counts `open`
 
     def open(self, *, starts_at: float, ends_at: float, spent: int, granted: int) -> None:
         """Begin a period of which `spent` is gone and `granted` may be spent here.
 
-        What is still reserved belongs to calls of the period before: their holds settle there.
+        What is still reserved was taken of the room before: it does not come back to this one.
         """
+        self.opening += 1
         self.starts_at, self.ends_at = starts_at, ends_at
         self.spent, self.room = spent, granted
         self.reserved = self.unreported = self.held_elsewhere = 0
@@ -131,9 +144,9 @@ class Hold:
     __slots__ = ("is_settled", "purses", "requests", "reserved_nanousd", "reserved_tokens", "tokens")
 
     def __init__(self) -> None:
-        self.purses: list[tuple[Meter, float]] = []  # with the begin of the period that the purse was in
-        self.requests: list[Meter] = []
-        self.tokens: list[tuple[Meter, int]] = []  # with the second that the tokens were taken at
+        self.purses: list[tuple[Meter, Purse, int]] = []  # with the opening of the purse
+        self.requests: list[tuple[Meter, int]] = []  # with the second that they were taken at
+        self.tokens: list[tuple[Meter, int]] = []
         self.reserved_nanousd = 0
         self.reserved_tokens = 0
         self.is_settled = False

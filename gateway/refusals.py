@@ -119,7 +119,7 @@ def rate_lines(hold: Hold) -> bytes:
     """Return the header lines of an answer that counts against windows, each ended by CRLF: those of the tightest."""
     lines = b""
     if hold.requests:
-        lines = _lines(b"requests", _tightest(hold.requests))
+        lines = _lines(b"requests", _tightest([meter for meter, _ in hold.requests]))
     if hold.tokens:
         lines += _lines(b"tokens", _tightest([meter for meter, _ in hold.tokens]))
     return lines

@@ -7,11 +7,12 @@ import random
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import errors
+from gateway import errors, periods
 from gateway.draft import Draft
 from tests.gateway.limits import CENT, NOW, Desk, make_key, make_limit
 
@@ -256,6 +257,36 @@ async def test_a_changed_amount_counts_at_once(desk: Desk) -> None:
     desk.end(first, 600_000)
     purse = desk.only_purse()
     assert purse.room + purse.reserved + purse.spent == 1
+
+
+@pytest.mark.parametrize("change", ["period", "clock"])
+async def test_a_budget_that_opens_anew_while_a_call_is_under_way_gains_nothing_by_it(desk: Desk, change: str) -> None:
+    first_of_month = NOW - (NOW % 86_400) - 15 * 86_400
+    while periods.containing(first_of_month, "month", "UTC")[0] != first_of_month:
+        first_of_month -= 86_400
+    limit = make_limit(period="day" if change == "clock" else "month")
+    key = make_key(limits=(limit,))
+    under_way = desk.draft(key, now=first_of_month + 60)
+    await desk.admission.admit(under_way)
+    if change == "period":  # the month and its first day begin at the same moment
+        key = make_key(limits=(msgspec.structs.replace(limit, period="day"),))
+    else:
+        await desk.admission.admit(desk.draft(key, now=first_of_month + 90_000))  # the clock jumps ahead, and back
+    await desk.admission.admit(following := desk.draft(key, now=first_of_month + 70))
+    desk.end(under_way, 5000)
+    purse = desk.only_purse()
+    assert (purse.spent, purse.reserved) == (5000, following.reserved_nanousd)
+    assert purse.room == purse.amount - purse.spent - purse.reserved
+
+
+async def test_a_call_that_is_taken_back_a_second_later_leaves_nothing_in_the_minute(desk: Desk) -> None:
+    key = make_key(limits=(make_limit(kind="requests", amount=1), make_limit(kind="tokens", amount=5000)))
+    draft = desk.draft(key)
+    assert desk.admission.try_admit(draft)
+    desk.second += 1
+    desk.admission.release(draft)
+    desk.second += 1
+    assert desk.admission.try_admit(desk.draft(key))
 
 
 async def test_an_unpriced_model_is_booked_at_the_ceiling(desk: Desk) -> None:

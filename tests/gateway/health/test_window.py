@@ -159,6 +159,6 @@ def test_whatever_happens_the_weight_is_a_weight_and_the_breaker_ends(events: li
         assert 0.0 <= window.weight(now) <= 1.0
         figures = window.figures(now)
         assert 0.0 <= figures.error_ratio <= 1.0
-        assert window.open_for(now) <= 60.0
+        assert window.open_for(now) <= 60.0 + 1e-6  # a difference of moments, which floats round
     assert window.state(now + 60.0) != OPEN
     assert window.figures(now + 1000.0).samples == 0
