@@ -29,6 +29,19 @@ class KeyUsage:
     billed: Spent = Spent()
     byok: Spent = Spent()
 
+    def by_name(self) -> dict[str, int]:
+        """Return the amounts by the names that they have in the API, which are OpenRouter's."""
+        return {
+            f"{name}{suffix}": amount
+            for name, spent in (("usage", self.billed), ("byok_usage", self.byok))
+            for suffix, amount in (
+                ("", spent.total),
+                ("_daily", spent.daily),
+                ("_weekly", spent.weekly),
+                ("_monthly", spent.monthly),
+            )
+        }
+
 
 NOTHING = KeyUsage()
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from django.db import transaction
 
 from accounts import api_keys, audit, key_scopes, roles, tokens
-from accounts.models import ApiKey, Membership, User
+from accounts.models import ApiKey, Membership, Organization, User
 from accounts.models.api_key import ApiKeyQuerySet
-from billing import usage
+from billing import spending, usage
 from billing.usage import KeyUsage
+from gateway import periods
 from gateway.models import Limit
 
 # What OpenRouter calls the period of a key's limit.
@@ -50,6 +51,7 @@ class ManagedKey:
     api_key: ApiKey
     budget: Budget | None
     usage: KeyUsage
+    counted_nanousd: int = 0  # against the budget, in its period: what the customer's own keys paid as well
     key: str = field(default="", repr=False)
 
     @property
@@ -57,11 +59,7 @@ class ManagedKey:
         """What is left of the budget by the ledger; None without one. Never below zero."""
         if self.budget is None:
             return None
-        spent = self.usage.billed
-        used = {"daily": spent.daily, "weekly": spent.weekly, "monthly": spent.monthly}.get(
-            self.budget.reset, spent.total
-        )
-        return max(0, self.budget.amount_nanousd - used)
+        return max(0, self.budget.amount_nanousd - self.counted_nanousd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +113,7 @@ def create(
         )
         if budget is not None:
             _set_budget(manager, new.api_key, budget, now)
-    return ManagedKey(new.api_key, budget, usage.NOTHING, new.key)
+    return ManagedKey(new.api_key, budget, usage.NOTHING, key=new.key)
 
 
 def change(*, manager_id: str, key_id: str, wanted: Change, now: dt.datetime) -> ManagedKey:
@@ -215,7 +213,25 @@ def _with_usage(manager: ApiKey, found: list[ApiKey], now: dt.datetime) -> list[
     ids = [api_key.pk for api_key in found]
     used = usage.by_key(organization_id=organization_id, api_key_ids=ids, today=now.astimezone(dt.UTC).date())
     budgets = _budgets(organization_id, ids)
-    return [ManagedKey(api_key, budgets.get(api_key.pk), used.get(api_key.pk, usage.NOTHING)) for api_key in found]
+    counted = _counted(manager.workspace.organization, {budget.reset for budget in budgets.values()}, now)
+    made = []
+    for api_key in found:
+        budget = budgets.get(api_key.pk)
+        spent = 0 if budget is None else counted[budget.reset].get(api_key.pk, 0)
+        made.append(ManagedKey(api_key, budget, used.get(api_key.pk, usage.NOTHING), spent))
+    return made
+
+
+def _counted(organization: Organization, resets: Iterable[str], now: dt.datetime) -> dict[str, dict[str, int]]:
+    """Return what counts against the budgets of keys by their reset and their key, in periods as admission has them."""
+    found = {}
+    for reset in resets:
+        period = PERIODS.get(reset, Limit.Period.TOTAL)
+        starts_at, ends_at = periods.containing(now.timestamp(), period, organization.time_zone)
+        found[reset] = spending.by_value(
+            organization_id=organization.pk, dimension=spending.API_KEY, starts_at=starts_at, ends_at=ends_at
+        )
+    return found
 
 
 def _budgets(organization_id: str, key_ids: Iterable[str]) -> dict[str, Budget]:

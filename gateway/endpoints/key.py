@@ -6,26 +6,20 @@ The form is OpenRouter's (`GET /api/v1/key`), with `effective_budget` and our ra
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from typing import Any
 
 import orjson
 from django.db import Error as DatabaseError
 from django.db import close_old_connections
 
-from billing import spending
-from gateway import errors, periods, pipeline, refusals
+from billing import usage
+from gateway import errors, pipeline, refusals
 from gateway.context import KeySnapshot
 from gateway.counters import Meter
 from gateway.dialects.protocol import Dialect
 from gateway.http import Request, send_json
 from gateway.state import State
-
-_PERIODS = {
-    "usage": periods.TOTAL,
-    "usage_daily": periods.DAY,
-    "usage_weekly": periods.WEEK,
-    "usage_monthly": periods.MONTH,
-}
 
 
 async def handle(state: State, request: Request, dialect: Dialect) -> None:
@@ -33,7 +27,7 @@ async def handle(state: State, request: Request, dialect: Dialect) -> None:
     key = await pipeline.authenticate(state, request, scope="")
     meters = await state.admission.budgets(key, now=request.now)
     try:
-        usage = await asyncio.to_thread(_usage, key, request.now)
+        used = await asyncio.to_thread(_used, key, request.now)
     except DatabaseError:
         raise errors.Unavailable(
             "What the key has spent cannot be read now. Try again in a moment.",
@@ -44,7 +38,7 @@ async def handle(state: State, request: Request, dialect: Dialect) -> None:
     data: dict[str, Any] = {
         "label": key.name,
         "id": key.api_key_id,
-        **usage,
+        **used,
         "limit": None if own is None or own.purse is None else own.purse.amount / 1e9,
         "limit_remaining": None if own is None else _remaining(own),
         "limit_reset": None if own is None else _reset(own),
@@ -80,23 +74,19 @@ async def handle(state: State, request: Request, dialect: Dialect) -> None:
     await send_json(request, orjson.dumps({"data": data}))
 
 
-def _usage(key: KeySnapshot, now: float) -> dict[str, float]:
-    """Return what the ledger says that the key has spent, in US dollars; days begin at midnight UTC."""
+def _used(key: KeySnapshot, now: float) -> dict[str, float]:
+    """Return what the ledger says that the key has used, in US dollars; days begin at midnight UTC.
+
+    `usage` is what was billed here, `byok_usage` what the customer's own keys paid, as in lists of keys; budgets count
+    both.
+    """
     close_old_connections()
-    found = {}
-    for name, period in _PERIODS.items():
-        starts_at, ends_at = periods.containing(now, period, "UTC")
-        spent = spending.between(
-            organization_id=key.organization_id,
-            dimension=spending.API_KEY,
-            value=key.api_key_id,
-            starts_at=starts_at,
-            ends_at=ends_at,
-        )
-        found[name] = spent / 1e9
-        # What the customer's own keys pay is no sum of its own: budgets and `usage` count it in.
-        found[f"byok_{name}"] = 0.0
-    return found
+    try:
+        today = dt.datetime.fromtimestamp(now, dt.UTC).date()
+        found = usage.by_key(organization_id=key.organization_id, api_key_ids=[key.api_key_id], today=today)
+    finally:
+        close_old_connections()
+    return {name: amount / 1e9 for name, amount in found.get(key.api_key_id, usage.NOTHING).by_name().items()}
 
 
 def _budget(meter: Meter) -> dict[str, Any]:

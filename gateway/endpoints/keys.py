@@ -142,8 +142,7 @@ def _asked(question: Callable[[], _Found]) -> _Found:
 
 
 def _shown(found: ManagedKey, now: dt.datetime) -> dict[str, Any]:
-    api_key, used = found.api_key, found.usage
-    budget = found.budget
+    api_key, budget = found.api_key, found.budget
     return {
         "hash": managed_keys.hash_of(api_key),
         "name": api_key.name,
@@ -153,14 +152,7 @@ def _shown(found: ManagedKey, now: dt.datetime) -> dict[str, Any]:
         "limit_remaining": receipt.usd(found.remaining_nanousd),
         "limit_reset": None if budget is None else budget.reset or None,
         "include_byok_in_limit": True,
-        "usage": receipt.usd(used.billed.total),
-        "usage_daily": receipt.usd(used.billed.daily),
-        "usage_weekly": receipt.usd(used.billed.weekly),
-        "usage_monthly": receipt.usd(used.billed.monthly),
-        "byok_usage": receipt.usd(used.byok.total),
-        "byok_usage_daily": receipt.usd(used.byok.daily),
-        "byok_usage_weekly": receipt.usd(used.byok.weekly),
-        "byok_usage_monthly": receipt.usd(used.byok.monthly),
+        **{name: receipt.usd(amount) for name, amount in found.usage.by_name().items()},
         "workspace_id": api_key.workspace_id,
         "creator_user_id": str(api_key.created_by_id) if api_key.created_by_id else None,
         "external_user": None,

@@ -12,9 +12,11 @@ import pytest
 
 from accounts import api_keys, audit, memberships, webhooks
 from accounts.models import ApiKey, AuditEvent, Membership, Organization
-from billing.models import LoadedSegment, UsageEntry
+from analytics import stored_records
+from billing import ledger
 from gateway.models import Limit
 from tests.factories.accounts import make_api_key, make_membership, make_organization, make_workspace
+from tests.factories.records import make_record
 from tests.gateway.rig import ANSWER, Reply, Running, answering, http, read_reply, running
 
 NOW = dt.datetime.now(dt.UTC)
@@ -196,35 +198,35 @@ async def test_a_management_key_may_no_more_than_its_maker(tmp_path: Path, acme:
 
 async def test_usage_and_what_is_left_come_from_the_ledger(tmp_path: Path, acme: Organization, manager: str) -> None:
     async with serving(tmp_path) as gateway:
-        made = (await send(gateway, "POST", "/v1/keys", key=manager, body={"name": "x", "limit": 2})).json()["data"]
+        answer = (await send(gateway, "POST", "/v1/keys", key=manager, body={"name": "x", "limit": 2})).json()
+        made = answer["data"]
 
         def spend() -> None:
-            segment = LoadedSegment.objects.create(segment_id="s", records=2, sha256="")
-            for source, billed, cost in (("managed", 500_000_000, 500_000_000), ("byok", 0, 250_000_000)):
-                UsageEntry.objects.create(
-                    segment=segment,
+            records = [
+                make_record(
                     organization_id=acme.pk,
                     workspace_id=made["workspace_id"],
                     api_key_id=made["hash"],
                     key_source=source,
-                    price_state="priced",
-                    state="settled",
-                    usage_date=dt.datetime.now(dt.UTC).date(),
-                    calls=1,
-                    input_tokens=1,
-                    cached_read_tokens=0,
-                    cache_write_tokens=0,
-                    output_tokens=1,
-                    reasoning_tokens=0,
-                    provider_cost_nanousd=cost,
+                    started_us=int(dt.datetime.now(dt.UTC).timestamp() * 1e6),
                     billed_nanousd=billed,
-                    digest=0,
+                    provider_cost_nanousd=cost,
+                    booked_nanousd=cost,
                 )
+                for source, billed, cost in (("managed", 500_000_000, 500_000_000), ("byok", 0, 250_000_000))
+            ]
+            accounts = [stored_records.account_of(record) for record in records]
+            ledger.post_segment(segment_id="s", sha256="", records=accounts)
 
         await asyncio.to_thread(spend)
         shown = (await send(gateway, "GET", f"/v1/keys/{made['hash']}", key=manager)).json()["data"]
         assert (shown["usage"], shown["usage_daily"], shown["byok_usage_monthly"]) == (0.5, 0.5, 0.25)
-        assert shown["limit_remaining"] == 1.5
+        assert shown["include_byok_in_limit"]
+        assert shown["limit_remaining"] == 1.25  # as the budget itself counts
+        own = (await send(gateway, "GET", "/v1/key", key=answer["key"])).json()["data"]
+        assert {name: own[name] for name in own if "usage" in name} == {
+            name: shown[name] for name in shown if "usage" in name
+        }
         reader = await asyncio.to_thread(lambda: make_api_key(acme, scopes=("receipts",)).key)
         balance = await send(gateway, "GET", "/api/v1/credits", key=reader)
         assert balance.json() == {"data": {"total_credits": 0.0, "total_usage": 0.5}}
