@@ -101,22 +101,22 @@ async def _serve(state: State, request: Request, draft: Draft, raw: bytes, start
             await claim.release()
 
 
-def require_clean(call: ChatCall, key: KeySnapshot) -> None:
+async def require_clean(call: ChatCall, key: KeySnapshot) -> None:
     """Refuse a call that says what the workspace keeps from providers.
 
     Raises:
         errors.PermissionDenied: it does.
     """
     if key.guardrails.blocked:
-        guardrails.require_clean(call.said, key.guardrails.blocked)
-        if call.native is not None:
-            guardrails.require_clean(call.native.texts(), key.guardrails.blocked)
+        said = (call.said,) if call.native is None else (call.said, call.native.texts())
+        for _ in guardrails.searching(said, key.guardrails.blocked):
+            await asyncio.sleep(0)  # a long prompt takes seconds to look through, and others are served meanwhile
 
 
 async def _serve_once(state: State, request: Request, draft: Draft, started: float) -> None:
     call = draft.call
     assert call is not None
-    require_clean(call, draft.key)
+    await require_clean(call, draft.key)
     if call.preferences.cache_ttl_s is not None:
         cached = await state.responses.find(call, draft.key)
         if cached is not None:

@@ -50,6 +50,10 @@ def _not_durable() -> errors.Unavailable:
 _Then = Callable[[errors.GatewayError | None], None]
 
 
+# Letters behind the cap that are looked at for what begins before it.
+_BEYOND_CAP = 16_384
+
+
 class Recorder:
     """Writes drafts to the spool, keeps it durable and rotating, and remembers the last records for their receipts."""
 
@@ -243,7 +247,8 @@ class Recorder:
         if call is None:
             return None
         cap = key.content_cap_bytes
-        asked, answered = self._redacted(call.said, key), self._redacted(draft.response, key)
+        asked, is_asked_cut = self._redacted(call.said, key)
+        answered, is_answered_cut = self._redacted(draft.response, key)
         content = events.RequestContent(
             organization_id=key.organization_id,
             workspace_id=key.workspace_id,
@@ -252,16 +257,19 @@ class Recorder:
             expires_us=draft.started_us + key.content_retention_days * 86_400_000_000,
             request=asked[:cap].decode("utf-8", "ignore"),
             response=answered[:cap].decode("utf-8", "ignore"),
-            is_capped=int(len(asked) > cap or len(answered) > cap),
+            is_capped=int(len(asked) > cap or len(answered) > cap or is_asked_cut or is_answered_cut),
         )
         return self._keyring.encrypt(msgspec.json.encode(content))
 
     @staticmethod
-    def _redacted(said: Any, key: KeySnapshot) -> bytes:
-        """Return what was said as JSON, without what the workspace's guardrails take out; nothing for None."""
+    def _redacted(said: Any, key: KeySnapshot) -> tuple[bytes, bool]:
+        """Return what was said as JSON, without what the workspace's guardrails take out, nothing for None; and whether
+        its end was left out. What is longer than the cap is not gone through: that takes seconds of everybody's time.
+        """
         if said is None:
-            return b""
-        return orjson.dumps(redaction.value(said, guardrails.chosen(key.guardrails.redacted)))
+            return b"", False
+        begun, is_cut = redaction.beginning(said, key.content_cap_bytes + _BEYOND_CAP)
+        return orjson.dumps(redaction.value(begun, guardrails.chosen(key.guardrails.redacted))), is_cut
 
     def _commit_soon(self, then: _Then) -> None:
         """Call `then` after a sync that begins from now on; those who wait together share it (group commit)."""

@@ -32,7 +32,7 @@ async def count_tokens(state: State, request: Request, dialect: Dialect) -> None
     key = await pipeline.authenticate(state, request, scope="chat")
     raw = await request.read(state.max_request_bytes)
     call = body.parse(raw, request.headers, is_test=key.is_test, is_counting=True)
-    pipeline.require_clean(call, key)
+    await pipeline.require_clean(call, key)
     endpoint = state.router.decide(call, key, call_id=request.body_id, at=request.now).endpoints[0]
     counted = None if endpoint.is_simulated else await _counted(state, call, endpoint)
     tokens = counting.estimate(call.body) if counted is None else counted

@@ -9,12 +9,16 @@ A detector of your own is an object with the protocol's two members in `DETECTOR
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from gateway import errors
 from gateway.guardrails import personal
 from gateway.guardrails.protocol import Detector
+
+# Letters at a time: some milliseconds of searching. Parts overlap by more than anything that is looked for is long.
+_PART = 32_768
+_OVERLAP = 10_000
 
 DETECTORS: Mapping[str, Detector] = {detector.category: detector for detector in personal.DETECTORS}
 
@@ -24,27 +28,37 @@ def chosen(categories: Collection[str]) -> tuple[Detector, ...]:
     return tuple(detector for category, detector in DETECTORS.items() if category in categories)
 
 
-def require_clean(said: Any, categories: Collection[str]) -> None:
-    """Refuse a call whose messages or texts hold what the workspace keeps from providers.
+def searching(said: Any, categories: Collection[str]) -> Iterator[None]:
+    """Look through a call's messages or texts, a part at a time: whoever serves others meanwhile can do so in between.
 
     Raises:
-        errors.PermissionDenied: something was found; the error names the categories and never what was found.
+        errors.PermissionDenied: what the workspace keeps from providers was found; the error names the categories and
+            never what was found.
     """
     detectors = chosen(categories)
-    found = sorted(
-        {
-            detector.category
-            for text in _texts(said)
-            for detector in detectors
-            if next(iter(detector.find(text)), None) is not None
-        }
-    )
+    found: set[str] = set()
+    looked_at = 0
+    for text in _texts(said):
+        for start in range(0, max(1, len(text) - _OVERLAP), _PART):
+            part = text if len(text) <= _PART + _OVERLAP else text[start : start + _PART + _OVERLAP]
+            is_last = start + len(part) >= len(text)
+            for detector in detectors:
+                # What touches an edge may be a piece of something else; a part beside this one holds it whole.
+                if detector.category not in found and any(
+                    (first > 0 or start == 0) and (end < len(part) or is_last) for first, end in detector.find(part)
+                ):
+                    found.add(detector.category)
+            looked_at += len(part)
+            if looked_at >= _PART:
+                looked_at = 0
+                yield
     if found:
+        named = sorted(found)
         raise errors.PermissionDenied(
-            f"This workspace lets no {' and no '.join(DETECTORS[name].title for name in found)} pass to a provider."
+            f"This workspace lets no {' and no '.join(DETECTORS[name].title for name in named)} pass to a provider."
             " Take it out of the messages, or change the workspace's guardrails.",
             code="guardrail_blocked",
-            metadata={"error_type": "content_policy_violation", "categories": found},
+            metadata={"error_type": "content_policy_violation", "categories": named},
         )
 
 

@@ -30,3 +30,27 @@ def value(given: Any, detectors: Sequence[Detector]) -> Any:
     if type(given) is list:
         return [value(inner, detectors) for inner in given]
     return given
+
+
+def beginning(given: Any, most: int) -> tuple[Any, bool]:
+    """Return a JSON value with the first `most` letters of its strings, and whether there were more."""
+    kept, left = _begun(given, most)
+    return kept, left < 0
+
+
+def _begun(given: Any, left: int) -> tuple[Any, int]:
+    """Return the beginning, and how many letters are left; fewer than none where some were left out."""
+    if type(given) is str:
+        return given[: max(0, left)], left - len(given)
+    if type(given) is dict:
+        pairs: dict[str, Any] = {}
+        for name, inner in given.items():
+            pairs[name], left = _begun(inner, left)
+        return pairs, left
+    if type(given) is list:
+        items = []
+        for inner in given:
+            item, left = _begun(inner, left)
+            items.append(item)
+        return items, left
+    return given, left

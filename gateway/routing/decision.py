@@ -245,11 +245,9 @@ class Router:
         # Half a window, so that the answer has room.
         most_bytes = smallest * estimation.BYTES_A_TOKEN // 2
         remembered = self._pinned if key.credentials is None else key.credentials.decisions
-        if (
-            (is_only or (_is_plain(call) and len(call.raw) <= most_bytes))
-            and len(remembered) < _REMEMBERED
-            and self._reach.is_settled(call, key)
-        ):
+        if (is_only or (_is_plain(call) and len(call.raw) <= most_bytes)) and self._reach.is_settled(call, key):
+            if len(remembered) >= _REMEMBERED:
+                remembered.clear()  # names have many spellings: nobody's may keep everybody else's out
             # Estimates are of one call and are not kept.
             candidates = tuple(msgspec.structs.replace(one, cost_nanousd=None) for one in decision.candidates)
             kept = replace(decision, candidates=candidates, estimated_cost_nanousd=None, estimated_input_tokens=None)

@@ -86,7 +86,10 @@ class Field:
         return self.reach.named(model.id, call, key, call_id=call_id)
 
     def stops(self, demand: Demand, models: Iterable[Model]) -> dict[str, gates.Stop | None]:
-        """Return by model what stops it for the day under these terms; remembered, because terms repeat."""
+        """Return by model what stops it for the day under these terms; remembered, because terms repeat.
+
+        Not of models outside the catalog: their names are the clients' own, and have no end.
+        """
         place = (demand.terms, demand.checks_fit)
         found = self._stops.get(place)
         if found is None:
@@ -96,6 +99,8 @@ class Field:
         for model in models:
             if model.id not in found:
                 provider = self.catalog.providers.get(model.provider)
+                if not model.is_described:
+                    found = found.copy()
                 found[model.id] = gates.stopped_for_the_day(demand.terms, model, provider, checks_fit=demand.checks_fit)
         return found
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import guardrails
+from gateway import errors, guardrails
 from gateway.guardrails import redaction
 
 ALL = guardrails.chosen(guardrails.DETECTORS)
@@ -69,3 +69,25 @@ def test_redacting_twice_changes_nothing_more(text: str) -> None:
 def test_a_hostile_text_of_a_megabyte_is_searched_to_its_end(piece: str) -> None:
     # A search that is quadratic in the text would need hours: the suite's time limit ends it.
     redaction.text(piece * (1_000_000 // len(piece)), ALL)
+
+
+@pytest.mark.parametrize("before", [0, 32_000, 32_760, 32_768, 42_750, 42_766, 99_990])
+@pytest.mark.parametrize("secret", ["ann.lee@acme.test", "4111 1111 1111 1111", "sk-proj-abcdefghijklmnopqrstuv0123"])
+def test_a_long_text_is_looked_through_in_parts_that_miss_nothing(before: int, secret: str) -> None:
+    text = "a" * before + " " + secret + " " + "b " * 60_000
+    searching = guardrails.searching([{"content": text}], set(guardrails.DETECTORS))
+    for _ in range(3):
+        next(searching)
+    with pytest.raises(errors.PermissionDenied):
+        list(searching)
+
+
+@pytest.mark.parametrize("digits", ["1" * 200_000, "4111-1111-1111-1111-" * 10_000, "a" * 200_000 + "@b"])
+def test_the_edge_of_a_part_makes_no_finding(digits: str) -> None:
+    assert sum(1 for _ in guardrails.searching(digits, set(guardrails.DETECTORS))) >= 3
+
+
+def test_only_the_beginning_of_what_is_said_is_gone_through_for_what_is_kept() -> None:
+    said = [{"content": "abc"}, {"content": ["defg", 7, "hi"]}, {"content": "jk"}]
+    assert redaction.beginning(said, 5) == ([{"content": "abc"}, {"content": ["de", 7, ""]}, {"content": ""}], True)
+    assert redaction.beginning(said, 11) == (said, False)

@@ -60,6 +60,19 @@ def test_a_model_outside_the_catalog_goes_to_the_provider_it_names(catalog: Cata
     assert decision.endpoints[0].provider == "local"
 
 
+def test_names_that_have_no_end_fill_no_memory_and_keep_nobody_out(catalog: Catalog, book: PriceBook) -> None:
+    found = router(catalog, book, "openai")
+    for number in range(5000):
+        found.decide(call(f"local/{number}"), KEY, call_id="c", at=NOON)
+    assert len(found._pinned) <= 4096
+    assert not any("local/0" in stops for stops in found._field._stops.values())
+
+    first = found.decide(call("gpt-5.4-mini"), KEY, call_id="c", at=NOON)
+    again = found.decide(call("gpt-5.4-mini"), KEY, call_id="c", at=NOON)
+    assert found.decide(call("gpt-5.4-mini"), KEY, call_id="c", at=NOON) is again
+    assert first.endpoints == again.endpoints
+
+
 def test_auto_follows_the_policy_and_its_task_overrides(catalog: Catalog, book: PriceBook) -> None:
     policy = PolicySnapshot(
         version="pol_1", default_model="openai/gpt-5.4-mini", by_task={"extraction": "openai/gpt-5.4-nano"}
