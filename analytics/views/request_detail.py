@@ -69,6 +69,7 @@ class Attempt:
     status: str
     latency_us: int | None
     then: str = ""  # why the call went on
+    is_own_key: bool = False  # with the organization's provider key, not the operator's
 
 
 # Why a call went on after a failed attempt, as its receipt has it, in words.
@@ -78,6 +79,24 @@ _THEN = {
     "next_model": "next model",
     "larger_context_window": "a model with a larger window",
     "other_vendor": "a model of another vendor",
+}
+
+
+# Why a model was chosen, as the record's `route_reason` has it, in words that end a sentence.
+_BECAUSE = {
+    "cheapest-capable": "the cheapest that could take the call",
+    "policy": "as the workspace's policy says",
+    "experiment": "by the draw of an experiment",
+}
+
+# What stopped candidates, where the gate's name alone says too little.
+_GATES = {
+    "provider": "not configured",
+    "allow_list": "guardrails",
+    "providers": "provider preferences",
+    "deprecation": "retirement",
+    "context": "context window",
+    "max_output": "length of answer",
 }
 
 
@@ -108,6 +127,10 @@ def _detail(organization: Organization, record: RequestLog) -> dict[str, Any]:
         "candidates": [_candidate(found, record) for found in _objects(receipt.get("candidates"))],
         "attempts": [_attempt(found, record) for found in _objects(receipt.get("attempts"))],
         "skipped": _objects(receipt.get("skipped")),
+        "because": _BECAUSE.get(record.route_reason, ""),
+        "downgrade": _object(receipt.get("downgrade")),
+        "funnel": [(_gate(name), count) for name, count in _object(receipt.get("funnel")).items()],
+        "shows_keys": any(found.get("key_source") == "byok" for found in _objects(receipt.get("attempts"))),
         "lines": lines,
         "places": money.places([record.provider_cost_nanousd, *(line.cost_nanousd for line in lines)]),
         "cost_nanousd": cost,
@@ -160,7 +183,7 @@ def _signals(record: RequestLog) -> list[tuple[str, str, str]]:
 
 def _candidate(found: Mapping[str, Any], record: RequestLog) -> Candidate:
     model, provider = str(found.get("model", "")), str(found.get("provider", ""))
-    gate = str(found.get("filtered_out_by") or "")
+    gate = _gate(str(found.get("filtered_out_by") or ""))
     # The simulator answers in the place of the provider that was chosen.
     is_chosen = not gate and model == record.model and (provider == record.provider or record.is_simulated == 1)
     estimate = found.get("est_cost_usd")
@@ -177,7 +200,16 @@ def _attempt(found: Mapping[str, Any], record: RequestLog) -> Attempt:
         status=str(found.get("status") or ""),
         latency_us=round(latency_ms * 1000) if isinstance(latency_ms, int | float) else None,
         then=_THEN.get(str(found.get("then") or ""), ""),
+        is_own_key=found.get("key_source") == "byok",
     )
+
+
+def _gate(name: str) -> str:
+    return _GATES.get(name, name.replace("_", " "))
+
+
+def _object(found: Any) -> dict[str, Any]:
+    return found if isinstance(found, dict) else {}
 
 
 def _json_object(text: str) -> dict[str, Any]:

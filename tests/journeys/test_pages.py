@@ -118,6 +118,17 @@ def test_no_page_breaks_the_policy_the_screen_or_accessibility(
         url("costs") + "?by=key",
         url("onboarding"),
         url("requests") + "?model=nothing-like-it",
+        reverse("models"),
+        reverse("model", args=["openai/gpt-5.4"]),
+        url("provider_health"),
+        url("limits"),
+        url("provider_keys"),
+        url("contract_prices"),
+        url("guardrails"),
+        url("integrations"),
+        url("webhooks"),
+        url("keys"),
+        url("settings"),
     ]
     seen = browse(*({"url": address, "theme": theme, "width": width, "checks": True} for address in addresses))
     assert [one["status"] for one in seen] == [200] * len(addresses)
@@ -227,6 +238,33 @@ def test_a_changed_filter_sends_the_form_and_leaves_empty_fields_out(browse: Bro
     ]
     (seen,) = browse({"url": url("requests"), "steps": steps})
     assert seen["values"]["address"] == "?range=last7d&status=error"
+
+
+def test_a_form_shows_the_fields_that_count_for_what_is_chosen(browse: Browse) -> None:
+    def pick(name: str, value: str) -> dict[str, str]:
+        select = f"document.querySelector('select[name={name}]')"
+        change = f"{select}.value = '{value}', {select}.dispatchEvent(new Event('change', {{bubbles: true}}))"
+        return {"evaluate": change, "as": "-"}
+
+    names = ("tag", "value", "amount", "period", "downgrade_percent")
+    shown = f"{list(names)}.filter((name) => document.querySelector(`[name=${{name}}]`).checkVisibility()).join(' ')"
+    steps = [
+        {"evaluate": shown, "as": "a budget of the organization"},
+        pick("on_exceed", "downgrade"),
+        {"evaluate": shown, "as": "with cheaper models"},
+        pick("kind", "tokens"),
+        {"evaluate": shown, "as": "a rate"},
+        pick("whom", "tag:value"),
+        {"evaluate": shown, "as": "of a tag's value"},
+    ]
+    (seen,) = browse({"url": url("limits"), "steps": steps})
+    assert problems_of([seen]) == []
+    assert {key: value for key, value in seen["values"].items() if key != "-"} == {
+        "a budget of the organization": "amount period",
+        "with cheaper models": "amount period downgrade_percent",
+        "a rate": "amount",
+        "of a tag's value": "tag value amount",
+    }
 
 
 def test_pages_read_without_javascript(browse: Browse, week: list[RequestLog]) -> None:

@@ -232,6 +232,40 @@ def test_the_receipt_says_why_a_call_went_on_and_what_it_left(cast: Cast, login:
     assert "$0.000003" in text
 
 
+@pytest.mark.parametrize(
+    ("fields", "receipt", "words"),
+    [
+        ({"route_reason": "cheapest-capable"}, {}, ", the cheapest that could take the call."),
+        ({"route_reason": "policy"}, {}, ", as the workspace's policy says."),
+        (
+            {"route_reason": "budget-downgrade"},
+            {"downgrade": {"limit": "Team budget"}},
+            "The budget “Team budget” runs low, so that the call went to a cheaper model",
+        ),
+        ({"response_cache": "hit"}, {}, "The answer came from the response cache."),
+        ({"error_class": "BudgetExceeded", "attempts": 0}, {}, "The call ended before it went to a provider."),
+        (
+            {"is_fallback": 1, "error_class": "UpstreamError"},
+            {"attempts": [{"model": "a/m", "error_class": "UpstreamError"}]},
+            "Every attempt failed; this was the last.",
+        ),
+        (
+            {},
+            {"attempts": [{"model": "a/m", "key_source": "byok"}, {"model": "a/m", "key_source": "managed"}]},
+            "operator's</td>",
+        ),
+        ({}, {"funnel": {"passed": 2, "allow_list": 3}}, "2 passed, 3 stopped by guardrails"),
+    ],
+)
+def test_the_receipt_says_why_the_call_went_where_it_went(
+    cast: Cast, login: Login, fields: dict[str, Any], receipt: dict[str, Any], words: str
+) -> None:
+    record = call(cast, **{"requested_model": "auto", "is_pinned": 0, "receipt": json.dumps(receipt), **fields})
+    request_logs.load([record])
+    text = body(login(cast.alice).get(url("request_detail", record.request_id)))
+    assert words in re.sub(r"\s+", " ", text.replace("&#x27;", "'"))
+
+
 def test_an_unpriced_call_is_never_shown_as_zero_dollars(cast: Cast, login: Login) -> None:
     record = call(cast, price_state="unpriced", model="own/model")
     request_logs.load([record])
