@@ -246,6 +246,19 @@ class Board:
             if not row.base_url.startswith(GUARDED):
                 yield row
 
+    def keep_row(self, row: Row) -> None:
+        """Remember an endpoint; where there are too many, another one goes."""
+        key = (row.base_url, row.upstream_model)
+        if key not in self.rows and len(self.rows) >= _MOST_ROWS:
+            del self.rows[_least(self.rows)]
+        self.rows[key] = row
+
+    def keep_gate(self, key: GateKey, gate: Gate) -> None:
+        """Remember that a credential is kept away; where there are too many, another one goes."""
+        if key not in self.gates and len(self.gates) >= _MOST_GATES:
+            del self.gates[_least(self.gates)]
+        self.gates[key] = gate
+
     def forget_idle(self, now: float) -> None:
         """Forget endpoints that nobody called for ten minutes, and refusals that are long over."""
         for key in [
@@ -329,9 +342,7 @@ class Board:
         if gate is not None and now < gate.until:
             until = max(until, gate.until)
             is_binding = is_binding or gate.is_binding
-        if gate is None and len(self.gates) >= _MOST_GATES:
-            del self.gates[_least(self.gates)]
-        self.gates[key] = Gate(until, wait, why, is_binding)
+        self.keep_gate(key, Gate(until, wait, why, is_binding))
 
     def _open_gates(self, endpoint: Endpoint, now: float) -> None:
         """The credential is served: forget its refusals that are over. A call that had gone out before says nothing."""
@@ -342,10 +353,8 @@ class Board:
                 del self.gates[key]
 
     def _new_row(self, endpoint: Endpoint, now: float) -> Row:
-        if len(self.rows) >= _MOST_ROWS:
-            del self.rows[_least(self.rows)]
         row = Row(endpoint.provider, endpoint.model, endpoint.upstream_model, endpoint.base_url, Window(now))
-        self.rows[endpoint.base_url, endpoint.upstream_model] = row
+        self.keep_row(row)
         return row
 
     def _tell(self, row: Row, now: float, reason: str) -> None:

@@ -75,7 +75,8 @@ class News:
             key = (base_url, upstream_model)
             row = board.rows.get(key)
             if row is None:
-                row = board.rows[key] = Row(provider, model, upstream_model, base_url, Window(now))
+                row = Row(provider, model, upstream_model, base_url, Window(now))
+                board.keep_row(row)
             row.window.merge(now, [(place, count) for place, count in delta if 0 <= place < SIZE])
             mine = self._told.setdefault(key, [0] * SIZE)
             for place, count in delta:
@@ -85,7 +86,7 @@ class News:
             until = now + for_s
             known = board.gates.get(gate_key)
             if known is None or known.until < until:
-                board.gates[gate_key] = Gate(until, wait_s, why, is_binding)
+                board.keep_gate(gate_key, Gate(until, wait_s, why, is_binding))
                 self._gates[gate_key] = until
         for base_url, upstream_model, is_open, for_s in told["switches"]:
             row = board.rows.get((base_url, upstream_model))

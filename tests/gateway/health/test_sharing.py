@@ -50,6 +50,22 @@ def test_counts_are_told_once_and_never_told_back() -> None:
     assert figures.samples == 6
 
 
+def test_what_is_heard_of_a_customers_server_with_endless_names_fills_no_memory() -> None:
+    here, there = Board(), Board()
+    mine, theirs = News(here), News(there)
+    for _ in range(3):
+        here.fail(A, 1.0, errors.UpstreamOverloaded("x"))
+    for start in range(0, 6000, 500):
+        for number in range(start, start + 500):
+            own = Endpoint(f"own/{number}", "own", f"m{number}", "openai_chat", "guarded+https://own.test")
+            here.succeed(own, 1.0, None)
+            here.fail(own, 1.0, errors.UpstreamRateLimited("x"))
+        tell(here, mine, theirs, 1.5)
+    assert len(there.rows) <= 1024
+    assert len(there.gates) <= 4096
+    assert plan(there, 1.5, A, B) == (B,)
+
+
 def test_an_outage_that_one_process_saw_is_avoided_by_all_until_a_probe_is_answered() -> None:
     here, there = Board(), Board()
     mine, theirs = News(here), News(there)
