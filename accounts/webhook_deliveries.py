@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from django.db.models import Min
+
 from accounts import outbound, signing, webhooks
 from accounts.encryption import KeyringError
 from accounts.models import WebhookDelivery, WebhookEndpoint, WebhookEvent
@@ -25,7 +27,7 @@ WAITS = tuple(
 )
 TIMEOUT_S = 10.0
 KEPT_FOR = dt.timedelta(days=30)
-DELIVERIES_PER_RUN = 64
+ENDPOINTS_PER_RUN = 32
 DELIVERIES_PER_ENDPOINT = 8
 _LEASE = dt.timedelta(seconds=DELIVERIES_PER_ENDPOINT * TIMEOUT_S * 2)
 _FORGOTTEN_PER_RUN = 500
@@ -45,13 +47,16 @@ class _Outcome:
 def deliver(*, now: dt.datetime, post: Post = outbound.post) -> int:
     """Send what is due; return how many deliveries were taken."""
     _forget_old(now)
-    by_endpoint: dict[str, list[WebhookDelivery]] = {}
-    due = WebhookDelivery.objects.due(now).select_related("endpoint", "event").order_by("next_attempt_at", "pk")
-    for delivery in due[:DELIVERIES_PER_RUN]:
-        queue = by_endpoint.setdefault(delivery.endpoint_id, [])
-        if len(queue) < DELIVERIES_PER_ENDPOINT and _claim(delivery, now):
-            queue.append(delivery)
-    queues = [queue for queue in by_endpoint.values() if queue]
+    due = WebhookDelivery.objects.due(now)
+    # By endpoint: however much waits for one, some of every other is sent as well.
+    waiting = due.values_list("endpoint_id").annotate(first=Min("next_attempt_at")).order_by("first", "endpoint_id")
+    queues: list[list[WebhookDelivery]] = []
+    for endpoint_id, _ in waiting[:ENDPOINTS_PER_RUN]:
+        of_endpoint = due.filter(endpoint_id=endpoint_id).select_related("endpoint", "event")
+        oldest = of_endpoint.order_by("next_attempt_at", "pk")[:DELIVERIES_PER_ENDPOINT]
+        queue = [delivery for delivery in oldest if _claim(delivery, now)]
+        if queue:
+            queues.append(queue)
     if not queues:
         return 0
     taken = 0

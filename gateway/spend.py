@@ -1,13 +1,15 @@
 """What was spent in a period by one value of a dimension: the ledger's sums, and the spool that it does not have yet.
 
 Blocking; `gateway.admission` asks from a thread, when it opens a budget. A sealed segment never changes, so its sums
-are kept as long as its file is there; only segments that are being written are read each time.
+are kept as long as its file is there; only segments that are being written are read each time. A client opens as many
+budgets as it names runs, so the spool may be given a rest after it was read.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from pathlib import Path
 
 from analytics import spool, stored_records
@@ -24,8 +26,12 @@ _ATTEMPTS = 5
 class Spend:
     """Reads what was spent. One for a spool directory; safe to call from several threads."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, rests: float = 0.0) -> None:
+        """`rests`: for so many times as long as the last reading took, its sums are good enough for others too."""
         self._directory = directory
+        self._rests = rests
+        self._last: dict[str, dict[Key, int]] = {}
+        self._good_until = 0.0
         self._sealed: dict[str, dict[Key, int]] = {}
         self._lock = threading.Lock()
 
@@ -35,8 +41,7 @@ class Spend:
         Raises:
             django.db.Error: the ledger does not answer.
         """
-        with self._lock:
-            waiting = self._waiting()
+        waiting = self._recent()
         # Loading a segment moves its sums from the spool to the ledger; what is read must lie on one side of it.
         for _ in range(_ATTEMPTS):
             before = _loaded(waiting)
@@ -57,6 +62,15 @@ class Spend:
             for (owner, of, name, quarter), booked in sums.items()
             if owner == organization_id and of == dimension and name == value and first <= quarter < last
         )
+
+    def _recent(self) -> dict[str, dict[Key, int]]:
+        with self._lock:
+            began = time.monotonic()
+            if began >= self._good_until:
+                self._last = self._waiting()
+                ended = time.monotonic()
+                self._good_until = ended + self._rests * (ended - began)
+            return self._last
 
     def _waiting(self) -> dict[str, dict[Key, int]]:
         """Return the sums of every segment whose file is there."""

@@ -88,7 +88,7 @@ class State:
         router = make_router(catalog, book, configured, health=health)
         herald = Herald()
         herald.start()
-        spend = Spend(settings.SPOOL_DIR)
+        spend = Spend(settings.SPOOL_DIR, rests=9.0)
         if settings.REDIS_URL:
             shared = RedisBank(settings.REDIS_URL, spend, allows_without=settings.LIMITS_ALLOW_WITHOUT_REDIS)
             admission = Admission(

@@ -152,6 +152,18 @@ def test_an_endpoint_that_does_not_answer_holds_up_no_other(acme: Organization, 
     assert {(one.attempts, one.status) for one in dead} == {(1, None)}
 
 
+def test_however_much_waits_for_one_endpoint_others_hear_of_theirs(acme: Organization, receiver: Receiver) -> None:
+    crowd = make_organization("Crowd")
+    add(crowd, f"{receiver.url}/crowd")
+    for number in range(70):
+        emit(crowd, once=str(number))
+    add(acme, f"{receiver.url}/hook")
+    emit(acme)
+    webhook_deliveries.deliver(now=NOW)
+    assert len(receiver.of("/hook")) == 1
+    assert len(receiver.of("/crowd")) == webhook_deliveries.DELIVERIES_PER_ENDPOINT
+
+
 def test_a_redirect_is_not_followed(acme: Organization, receiver: Receiver) -> None:
     add(acme, f"{receiver.url}/hook")
     emit(acme)

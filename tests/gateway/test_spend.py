@@ -55,3 +55,15 @@ def test_records_outside_the_period_and_garbage_do_not_count(tmp_path: Path) -> 
     writer.close()
     (tmp_path / "other.sealed").write_bytes(b"nonsense")
     assert spent(Spend(tmp_path)) == 0
+
+
+def test_many_who_ask_at_once_read_the_spool_once(tmp_path: Path) -> None:
+    spend = Spend(tmp_path, rests=1e9)
+    writer = spool.Writer(tmp_path, segment_bytes=1 << 20, segment_seconds=3600, columns=COLUMNS)
+    record = make_record(booked_nanousd=1)
+    writer.record(record.request_id, request_log.encode(record), None)
+    assert spent(spend) == 1
+    (path,) = tmp_path.glob("*.open")
+    path.unlink()
+    assert [spent(spend) for _ in range(5)] == [1] * 5
+    assert spent(Spend(tmp_path)) == 0
