@@ -129,7 +129,7 @@ def _detail(organization: Organization, record: RequestLog) -> dict[str, Any]:
         "skipped": _objects(receipt.get("skipped")),
         "because": _BECAUSE.get(record.route_reason, ""),
         "downgrade": _object(receipt.get("downgrade")),
-        "funnel": [(_gate(name), count) for name, count in _object(receipt.get("funnel")).items()],
+        "funnel": [_passed_or_stopped(name, count) for name, count in _object(receipt.get("funnel")).items()],
         "shows_keys": any(found.get("key_source") == "byok" for found in _objects(receipt.get("attempts"))),
         "lines": lines,
         "places": money.places([record.provider_cost_nanousd, *(line.cost_nanousd for line in lines)]),
@@ -206,6 +206,13 @@ def _attempt(found: Mapping[str, Any], record: RequestLog) -> Attempt:
 
 def _gate(name: str) -> str:
     return _GATES.get(name, name.replace("_", " "))
+
+
+def _passed_or_stopped(name: str, count: object) -> str:
+    """Return what became of the candidates that got as far as a gate."""
+    if name in ("passed", "provider"):
+        return f"{count} {_gate(name)}"
+    return f"{count} stopped by {_gate(name)}"
 
 
 def _object(found: Any) -> dict[str, Any]:

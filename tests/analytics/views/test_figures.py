@@ -254,7 +254,17 @@ def test_the_receipt_says_why_a_call_went_on_and_what_it_left(cast: Cast, login:
             {"attempts": [{"model": "a/m", "key_source": "byok"}, {"model": "a/m", "key_source": "managed"}]},
             "operator's</td>",
         ),
-        ({}, {"funnel": {"passed": 2, "allow_list": 3}}, "2 passed, 3 stopped by guardrails"),
+        (
+            {},
+            {"funnel": {"passed": 2, "allow_list": 3, "provider": 9}},
+            "2 passed, 3 stopped by guardrails, 9 not configured",
+        ),
+        (
+            {"is_pinned": 1, "requested_model": "google/m", "model": "openai/m", "provider": "openai"},
+            {},
+            "The program asked for <strong>google/m</strong>; it went to <strong>openai/m</strong> at",
+        ),
+        ({"key_source": "byok", "price_state": "unused"}, {}, "nothing was used"),
     ],
 )
 def test_the_receipt_says_why_the_call_went_where_it_went(
