@@ -102,8 +102,12 @@ def answer(state: State, draft: Draft, completion: Completion, *, started: float
     costing.settle(state, draft, completion.usage, lambda: signals.bytes_said(message))
     dispatch.note_end(state.providers, draft, None, seconds=draft.attempts[-1]["latency_ms"] / 1000)
     x_kairosroute = envelope.answer_object(draft)
-    # What is passed through has its usage already.
-    usage = {} if draft.dialect.is_passed_through else envelope.usage_object(draft)
+    # What is passed through has its usage already, unless its provider counted nothing.
+    usage = {}
+    if not draft.usage.is_reported:
+        completion.body["usage"] = usage = envelope.usage_object(draft)
+    elif not draft.dialect.is_passed_through:
+        usage = envelope.usage_object(draft)
     data = draft.dialect.answer(call, completion, envelope.facts_of(draft, x_kairosroute, usage))
     return envelope.answer_head(draft, x_kairosroute, started), data
 

@@ -19,7 +19,7 @@ import orjson
 from gateway import errors
 from gateway.context import ChatCall
 from gateway.dialects import chat_body, json_body
-from gateway.dialects.openai import OPENAI, OPENROUTER
+from gateway.dialects.openai import OPENAI, OPENROUTER, charged
 from gateway.dialects.protocol import Dialect, Facts, StreamWriter
 from gateway.estimation import EMBEDDINGS as OPERATION
 from gateway.native import NativeEvents
@@ -97,10 +97,20 @@ class Embeddings:
                     {"object": "embedding", "index": index, "embedding": shape(vector, facts.provider)}
                     for index, vector in enumerate(completion.vectors)
                 ],
-                "usage": _usage(facts),
+                "usage": self._usage(facts),
                 **facts.additions,
             }
         )
+
+    def _usage(self, facts: Facts) -> Json:
+        """Return the tokens and their cost; an unknown cost is left out, as in every answer."""
+        used = facts.usage.get("prompt_tokens", 0)
+        usage: Json = {"prompt_tokens": used, "total_tokens": used, "is_byok": facts.is_byok}
+        if self._base is OPENROUTER:
+            usage |= charged(facts)
+        elif facts.cost_usd is not None:
+            usage["cost"] = facts.cost_usd
+        return usage
 
     def writer(self, call: ChatCall, facts: Facts, native: NativeEvents | None = None) -> StreamWriter:
         """Raise: vectors are not streamed."""
@@ -151,15 +161,6 @@ def _check(body: Json) -> None:
         raise errors.InvalidRequest("Embeddings are not streamed.", param="stream", code="unsupported_parameter")
     if body.get("user") is not None and not isinstance(body["user"], str):
         raise json_body.wrong("user", "a string")
-
-
-def _usage(facts: Facts) -> Json:
-    """Return the tokens and their cost; an unknown cost is left out, as in every answer."""
-    used = facts.usage.get("prompt_tokens", 0)
-    usage: Json = {"prompt_tokens": used, "total_tokens": used, "is_byok": facts.is_byok}
-    if facts.cost_usd is not None:
-        usage["cost"] = facts.cost_usd
-    return usage
 
 
 def _leave_out(call: ChatCall) -> None:

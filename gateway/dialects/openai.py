@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 import orjson
@@ -123,6 +124,13 @@ def _title(provider: str) -> str:
     return quirks.of(provider).title or provider
 
 
+def charged(facts: Facts) -> dict[str, Any]:
+    """Return the cost as OpenRouter's clients read it in `usage`: left out where it is unknown."""
+    if facts.cost_usd is None:
+        return {}
+    return {"cost": _charged_usd(facts.cost_usd, is_byok=facts.is_byok), "cost_details": _cost_details(facts)}
+
+
 def _charged_usd(cost_usd: float | None, *, is_byok: bool) -> float | None:
     """Return what OpenRouter's clients read as the cost: what is charged here, so nothing for a customer's own key."""
     return 0.0 if is_byok and cost_usd is not None else cost_usd
@@ -195,10 +203,7 @@ class _OpenRouterWriter(_Writer):
         return events.replace(self._plain, self._titled)
 
     def end(self, error: errors.GatewayError | None, facts: Facts) -> bytes:
-        usage = dict(facts.usage)
-        if facts.cost_usd is not None:
-            usage["cost"] = _charged_usd(facts.cost_usd, is_byok=facts.is_byok)
-            usage["cost_details"] = _cost_details(facts)
+        usage = {**facts.usage, **charged(facts)}
         return super().end(error, msgspec.structs.replace(facts, provider=_title(facts.provider), usage=usage))
 
 
