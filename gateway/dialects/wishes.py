@@ -18,6 +18,21 @@ _MOST_NAMED = 16
 _LONGEST_NAME = 64
 
 
+# How keys begin, ours and providers': put where they do not belong, they must not get into records.
+_KEYS = ("sk-", "kr_live_", "kr_test_", "gsk_", "xai-", "AIza", "Bearer ")
+_KEYS_LONGER_THAN = 24
+
+
+def _without_key(text: str) -> str:
+    """Return a text that will be kept, from where a key begins in it as `[key]`."""
+    if len(text) > _KEYS_LONGER_THAN:
+        for begins in _KEYS:
+            at = text.find(begins)
+            if at >= 0 and len(text) - at >= _KEYS_LONGER_THAN and (at == 0 or not text[at - 1].isalnum()):
+                return text[:at] + "[key]"
+    return text
+
+
 class Wishes:
     """One per call. `headers` are the request's, for readers that need a second one; `is_test`: by a test key."""
 
@@ -61,7 +76,7 @@ class Wishes:
     def tag(self, name: str, value: Any) -> None:
         """Add one tag. What is no text, number, true or false is left out; so is what goes beyond the bound."""
         if (name in self._tags or len(self._tags) < MAX_TAGS) and type(value) in (str, int, float, bool) and name:
-            self._tags[name[:64]] = str(value)[: values.LONGEST_TEXT]
+            self._tags[name[:64]] = _without_key(str(value)[: values.LONGEST_TEXT])
 
     def tag_all(self, given: Mapping[str, Any]) -> None:
         """Add tags."""
@@ -79,7 +94,7 @@ class Wishes:
 
     def deny(self, name: str) -> None:
         """Name something that was asked for and will not be done."""
-        self._named[name[:_LONGEST_NAME]] = None
+        self._named[_without_key(name[:_LONGEST_NAME])] = None
 
     def bring_key(self, provider: str, api_key: str, *, is_exclusive: bool = True) -> None:
         """Pay this call with a provider key of the client's; `is_exclusive`: with these keys, or not at all."""

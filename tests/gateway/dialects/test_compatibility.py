@@ -588,3 +588,19 @@ def test_any_value_of_anothers_header_is_read_or_named(name: str, value: bytes) 
 @given(config=st.dictionaries(st.sampled_from(sorted(portkey.CONFIG)), JSON))
 def test_any_portkey_config_is_read_or_named(config: dict[str, Any]) -> None:
     chat_body.parse_chat(orjson.dumps(ASKED), {b"x-portkey-config": _json(config)}, is_test=False)
+
+
+@pytest.mark.parametrize(
+    "secret", ["sk-proj-c4n4ry0123456789abcdef", "kr_live_c4n4ry0123456789abcdef", "Bearer c4n4ry0123456789abcdef"]
+)
+def test_a_key_in_a_place_that_is_none_for_keys_is_not_kept(secret: str) -> None:
+    body = {
+        "model": "m",
+        "messages": [{"role": "user", "content": "hi"}],
+        "metadata": {"api_key": secret, "note": f"with {secret}", "task": "task-force-on-large-language-models"},
+        "plugins": [secret],
+    }
+    call = chat_body.parse_chat(orjson.dumps(body), {b"helicone-property-key": secret.encode()}, is_test=False)
+    assert "c4n4ry" not in f"{call.attribution} {call.not_applied}"
+    assert call.attribution.tags["note"] == "with [key]"
+    assert call.attribution.tags["task"] == "task-force-on-large-language-models"
