@@ -36,7 +36,7 @@ class CollectorRow:
         ]
         share = self.collector.sample_percent
         return " and ".join(names).capitalize() + (
-            f", {share} % of traces" if self.collector.sends_traces and share < 100 else ""
+            f", {share}% of traces" if self.collector.sends_traces and share < 100 else ""
         )
 
 

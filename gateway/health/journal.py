@@ -54,7 +54,7 @@ class EndpointPicture:
 
     @property
     def error_percent(self) -> str:
-        return "" if self.error_ratio is None else f"{100 * self.error_ratio:.1f} %"
+        return "" if self.error_ratio is None else f"{100 * self.error_ratio:.1f}%"
 
 
 def write(

@@ -53,6 +53,7 @@ class _Protocol:
     writer: Callable[[Usage], _Writer] | None = None
 
 
+_WANTS_ANOTHER_KEY = "The simulator wants another key."
 _OPENAI = _Protocol("openai_chat", lambda body: body, lambda status, body: body, lambda body: body)
 _ANTHROPIC = _Protocol(
     "anthropic_messages",
@@ -129,17 +130,18 @@ class SimulatorServer:
             await self._journal(scope, send)
             return
         if path == "/v1/models" and method == "GET":
-            await _send_json(send, 200, orjson.dumps(self._model_list()))
+            if self._is_welcome(scope):
+                await _send_json(send, 200, orjson.dumps(self._model_list()))
+            else:
+                await _send_json(send, 401, _OPENAI.error(401, _error(_WANTS_ANOTHER_KEY, "invalid_api_key")))
             return
         found = _GEMINI_PATH.fullmatch(unquote(path))
         protocol = _GEMINI if found else _PATHS.get(path)
         if protocol is None or method != "POST":
             await _send_json(send, 404, _error("The simulator serves no such path.", "not_found"))
             return
-        if self._required_key and not hmac.compare_digest(_key(scope).encode(), self._required_key.encode()):
-            await _send_json(
-                send, 401, protocol.error(401, _error("The simulator wants another key.", "invalid_api_key"))
-            )
+        if not self._is_welcome(scope):
+            await _send_json(send, 401, protocol.error(401, _error(_WANTS_ANOTHER_KEY, "invalid_api_key")))
             return
         body = await _read(receive)
         request = _decoded(body, protocol)
@@ -153,6 +155,11 @@ class SimulatorServer:
         if protocol is not _OPENAI and request.get("stream"):
             request["stream_options"] = {"include_usage": True}
         await self._answer(request, protocol, scope, receive, send)
+
+    def _is_welcome(self, scope: Scope) -> bool:
+        """Return whether the request brings the key that is wanted, if one is."""
+        wanted = self._required_key
+        return not wanted or hmac.compare_digest(_key(scope).encode(), wanted.encode())
 
     async def _answer(self, request: Json, protocol: _Protocol, scope: Scope, receive: Receive, send: Send) -> None:
         if self._has_flaws:

@@ -41,8 +41,8 @@ def policy_word(is_so: bool | None) -> str:
 
 @register.filter
 def basis_points(count: int) -> str:
-    """Return basis points as percent: 1250 → 12.5 %."""
-    return f"{count / 100:g} %"
+    """Return basis points as percent: 1250 → 12.5%."""
+    return f"{count / 100:g}%"
 
 
 @register.filter

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from gateway import errors
 from gateway.context import ChatCall
 from gateway.dialects import chat_body, json_body
 from gateway.dialects.anthropic import tools, turns
@@ -91,7 +92,11 @@ def _canonical(body: Json, found: Found, *, is_counting: bool) -> Json:
     made["messages"] = turns.system(body.get("system"), found) + turns.messages(body.get("messages"), found)
     limit = json_body.optional(body, "max_tokens", int, "a whole number of tokens")
     if limit is None and not is_counting:
-        raise json_body.wrong("max_tokens", "given: the most tokens that the answer may have")
+        raise errors.InvalidRequest(
+            "`max_tokens` is missing: give the most tokens that the answer may have, such as 4096.",
+            param="max_tokens",
+            code="missing_max_tokens",
+        )
     if limit is not None:
         made["max_tokens"] = limit
     if json_body.optional(body, "stream", bool, "true or false"):

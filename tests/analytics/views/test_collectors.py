@@ -48,7 +48,7 @@ def test_a_collector_is_added_and_its_headers_never_shown(
     client.post(ADD, values(receiver))
     page = client.get(LIST).content.decode()
     assert receiver.url in page
-    assert "Traces, 50 % of traces" in page
+    assert "Traces, 50% of traces" in page
     assert "Waits for calls" in page
     assert "Authorization" in page
     assert "canary" not in page

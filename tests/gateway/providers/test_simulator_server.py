@@ -247,6 +247,8 @@ def test_a_required_key_is_required_in_every_protocols_header() -> None:
             assert server.post(path, body, **{name: f"{prefix}wrong"})[0] == 401
             assert server.post(path, body)[0] == 401
         assert server.get("/_journal")["total"] == 3
+        with pytest.raises(urllib.error.HTTPError, match="401"):
+            server.get("/v1/models")
 
 
 def test_the_journal_is_bounded_and_still_counts() -> None:

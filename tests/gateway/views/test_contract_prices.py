@@ -35,7 +35,7 @@ def test_finance_adds_a_discount_and_ends_it(cast: Cast, urls: dict[str, str], l
     assert answer.redirect_chain == [(urls["page"], 302)]
     price = ContractPrice.objects.get()
     assert (price.discount_basis_points, price.valid_to, price.created_by) == (1_250, None, cast.finn)
-    assert "12.5 %" in answer.content.decode()
+    assert "12.5%" in answer.content.decode()
     end = reverse("contract_price_end", args=[cast.acme.slug, price.pk])
     assert "ended" in client.post(end, follow=True).content.decode()
     price.refresh_from_db()

@@ -80,7 +80,7 @@ def test_it_shows_the_moment_the_day_and_the_changes(cast: Cast, login: Login, p
     for expected in (
         "out of service",
         "groq/gpt-oss-120b",
-        "25.0 %",
+        "25.0%",
         "310 · 420 ms",
         "UpstreamOverloaded again and again.",
     ):
