@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from django.db import Error as DatabaseError
-from django.db import close_old_connections
 
 from billing import spending
-from gateway import errors, periods
+from gateway import control, errors, periods
 from gateway.counters import Meter
 from gateway.spend import Spend
 
@@ -92,8 +91,7 @@ async def posted_in(meter: Meter, organization_id: str, starts_at: float, ends_a
 
 def _asked(read: Callable[..., int], meter: Meter, organization_id: str, starts_at: float, ends_at: float) -> int:
     """Read in a thread, which keeps no connection that has grown old."""
-    close_old_connections()
-    try:
+    with control.connected():
         return read(
             organization_id=organization_id,
             dimension=DIMENSIONS[meter.limit.scope],
@@ -101,8 +99,6 @@ def _asked(read: Callable[..., int], meter: Meter, organization_id: str, starts_
             starts_at=starts_at,
             ends_at=ends_at,
         )
-    finally:
-        close_old_connections()
 
 
 AGENT_RUN = spending.AGENT_RUN

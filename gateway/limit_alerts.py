@@ -18,6 +18,7 @@ from django.db import Error as DatabaseError
 from django.db import IntegrityError, close_old_connections, transaction
 
 from accounts import webhooks
+from gateway import control
 from gateway.models import LimitAlert
 
 logger = logging.getLogger(__name__)
@@ -88,6 +89,10 @@ class Herald:
         self._queue.put(crossing)
 
     def _run(self) -> None:
+        with control.connected():
+            self._work()
+
+    def _work(self) -> None:
         while (crossing := self._queue.get()) is not None:
             for _ in range(_ATTEMPTS):
                 try:
@@ -103,7 +108,6 @@ class Herald:
                 except Exception:
                     logger.exception("An alert of a limit could not be written.")
                     break
-        close_old_connections()
 
     def write(self, crossing: Crossing) -> LimitAlert | None:
         """Write the alert and tell the listeners; None when it was there already, or its limit is gone.

@@ -21,7 +21,7 @@ from django.db.models import Q, QuerySet
 
 from accounts.models import ApiKey, Organization, Workspace
 from analytics.models import Experiment
-from gateway import contract_prices, errors, guardrail_policies, provider_keys
+from gateway import contract_prices, control, errors, guardrail_policies, provider_keys
 from gateway.context import (
     NO_GUARDRAILS,
     ArmSnapshot,
@@ -179,15 +179,16 @@ class Snapshot:
         self._credential_versions = now
 
     def _load_one(self, digest: bytes) -> KeySnapshot | None:
-        close_old_connections()
-        try:
+        with control.connected():
             for _, key in read(ApiKey.objects.filter(sha256=digest.hex())):
                 return key
             return None
-        finally:
-            close_old_connections()
 
     def _run(self) -> None:
+        with control.connected():
+            self._work()
+
+    def _work(self) -> None:
         while not self._stop.wait(_INTERVAL_S):
             try:
                 close_old_connections()

@@ -10,10 +10,9 @@ import asyncio
 
 import orjson
 from django.db import Error as DatabaseError
-from django.db import close_old_connections
 
 from billing import usage
-from gateway import errors, pipeline, receipt
+from gateway import control, errors, pipeline, receipt
 from gateway.dialects.protocol import Dialect
 from gateway.http import Request, send_json
 from gateway.state import State
@@ -27,12 +26,10 @@ async def handle(state: State, request: Request, dialect: Dialect) -> None:
 
 
 def _used_nanousd(organization_id: str) -> int:
-    close_old_connections()
-    try:
-        return usage.billed_nanousd(organization_id=organization_id)
-    except DatabaseError:
-        raise errors.Unavailable(
-            "The ledger does not answer now. Try again in a moment.", code="ledger_unavailable", retry_after_s=2
-        ) from None
-    finally:
-        close_old_connections()
+    with control.connected():
+        try:
+            return usage.billed_nanousd(organization_id=organization_id)
+        except DatabaseError:
+            raise errors.Unavailable(
+                "The ledger does not answer now. Try again in a moment.", code="ledger_unavailable", retry_after_s=2
+            ) from None

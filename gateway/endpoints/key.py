@@ -11,10 +11,9 @@ from typing import Any
 
 import orjson
 from django.db import Error as DatabaseError
-from django.db import close_old_connections
 
 from billing import usage
-from gateway import errors, pipeline, refusals
+from gateway import control, errors, pipeline, refusals
 from gateway.context import KeySnapshot
 from gateway.counters import Meter
 from gateway.dialects.protocol import Dialect
@@ -80,12 +79,9 @@ def _used(key: KeySnapshot, now: float) -> dict[str, float]:
     `usage` is what was billed here, `byok_usage` what the customer's own keys paid, as in lists of keys; budgets count
     both.
     """
-    close_old_connections()
-    try:
+    with control.connected():
         today = dt.datetime.fromtimestamp(now, dt.UTC).date()
         found = usage.by_key(organization_id=key.organization_id, api_key_ids=[key.api_key_id], today=today)
-    finally:
-        close_old_connections()
     return {name: amount / 1e9 for name, amount in found.get(key.api_key_id, usage.NOTHING).by_name().items()}
 
 

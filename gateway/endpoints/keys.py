@@ -14,10 +14,9 @@ from urllib.parse import parse_qs
 import msgspec
 import orjson
 from django.db import Error as DatabaseError
-from django.db import close_old_connections
 
 from accounts import api_keys, key_scopes
-from gateway import errors, managed_keys, pipeline, receipt
+from gateway import control, errors, managed_keys, pipeline, receipt
 from gateway.dialects import json_body
 from gateway.dialects.protocol import Dialect
 from gateway.http import Request, send_json
@@ -134,11 +133,8 @@ async def _ask(question: Callable[[], _Found]) -> _Found:
 
 
 def _asked(question: Callable[[], _Found]) -> _Found:
-    close_old_connections()
-    try:
+    with control.connected():
         return question()
-    finally:
-        close_old_connections()
 
 
 def _shown(found: ManagedKey, now: dt.datetime) -> dict[str, Any]:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 
 from django.db import Error as DatabaseError
-from django.db import close_old_connections
 
+from gateway import control
 from gateway.health import journal
 from gateway.health.board import Board, Event, KeyFallback, Row
 from gateway.health.journal import Change, EndpointPicture
@@ -97,11 +97,8 @@ class Upkeep:
 
 
 def _write_in_thread(changes: list[Change], found: list[EndpointPicture], key_fallbacks: list[KeyFallback]) -> None:
-    close_old_connections()
-    try:
+    with control.connected():
         journal.write(changes, found, now=dt.datetime.now(dt.UTC), key_fallbacks=key_fallbacks)
-    finally:
-        close_old_connections()
 
 
 def picture(board: Board, now: float, *, is_public: IsPublic) -> list[EndpointPicture]:

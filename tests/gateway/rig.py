@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 import uvicorn
@@ -19,7 +19,7 @@ from accounts.encryption import Keyring
 from analytics import request_log
 from analytics.request_log import RequestLog
 from analytics.spool import Writer, read_segment
-from gateway import asgi, idempotency, simulation, vault
+from gateway import asgi, control, idempotency, simulation, vault
 from gateway.admission import Admission
 from gateway.catalog import loader
 from gateway.catalog.models import Catalog
@@ -63,6 +63,7 @@ ANSWER = {
 ASKED = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
 STREAMED = {**ASKED, "stream": True, "stream_options": {"include_usage": True}}
 
+_Found = TypeVar("_Found")
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -286,3 +287,13 @@ async def ask(gateway: Running, body: Any, *, times: int = 1, **options: Any) ->
         replies.append(await asyncio.wait_for(read_reply(reader), 10))
     writer.close()
     return replies
+
+
+async def in_thread(ask: Callable[..., _Found], *arguments: Any) -> _Found:
+    """Return what the control database says, asked as the data plane asks: from a thread that keeps no connection."""
+
+    def asked() -> _Found:
+        with control.connected():
+            return ask(*arguments)
+
+    return await asyncio.to_thread(asked)

@@ -17,7 +17,7 @@ from billing import ledger
 from gateway.models import Limit
 from tests.factories.accounts import make_api_key, make_membership, make_organization, make_workspace
 from tests.factories.records import make_record
-from tests.gateway.rig import ANSWER, Reply, Running, answering, http, read_reply, running
+from tests.gateway.rig import ANSWER, Reply, Running, answering, http, in_thread, read_reply, running
 
 NOW = dt.datetime.now(dt.UTC)
 
@@ -91,14 +91,14 @@ async def test_a_key_is_made_shown_once_changed_and_revoked(tmp_path: Path, mana
         )
         data = changed.json()["data"]
         assert (data["name"], data["disabled"], data["limit"], data["limit_reset"]) == ("agent 8", True, 5, "monthly")
-        await asyncio.to_thread(gateway.state.snapshot.refresh)
+        await in_thread(gateway.state.snapshot.refresh)
         assert (await send(gateway, "GET", "/v1/models", key=key)).status == 401
         await send(gateway, "PATCH", f"/v1/keys/{shown['hash']}", key=manager, body={"disabled": False})
-        await asyncio.to_thread(gateway.state.snapshot.refresh)
+        await in_thread(gateway.state.snapshot.refresh)
         assert (await send(gateway, "GET", "/v1/models", key=key)).status == 200
         gone = await send(gateway, "DELETE", f"/v1/keys/{shown['hash']}", key=manager)
         assert gone.json() == {"deleted": True}
-        await asyncio.to_thread(gateway.state.snapshot.refresh)
+        await in_thread(gateway.state.snapshot.refresh)
         assert (await send(gateway, "GET", "/v1/models", key=key)).status == 401
 
 
@@ -112,7 +112,7 @@ async def test_what_happened_is_in_the_audit_trail_with_the_key_that_did_it(tmp_
             AuditEvent.objects.filter(actor_kind="api_key").order_by("at", "pk").values_list("action", "actor_label")
         )
 
-    events = await asyncio.to_thread(trail)
+    events = await in_thread(trail)
     assert sorted(action for action, _ in events) == ["api_key.create", "api_key.limit", "api_key.revoke"]
     assert all(label.startswith("provisioning") for _, label in events)
 
@@ -124,7 +124,7 @@ async def test_keys_of_another_workspace_are_not_found(tmp_path: Path, acme: Org
             make_api_key(make_workspace(acme, "Staging")).api_key.pk,
         ]
 
-    foreign = await asyncio.to_thread(others)
+    foreign = await in_thread(others)
     async with serving(tmp_path) as gateway:
         for key_id in foreign:
             for method, body in (("GET", None), ("PATCH", {"disabled": True}), ("DELETE", None)):
@@ -142,7 +142,7 @@ async def test_a_test_key_manages_test_keys_only(tmp_path: Path, acme: Organizat
     def prepare() -> tuple[str, ApiKey]:
         return make_manager(acme, mode="test"), make_api_key(acme).api_key
 
-    trying, live = await asyncio.to_thread(prepare)
+    trying, live = await in_thread(prepare)
     async with serving(tmp_path) as gateway:
         for method, body in (("GET", None), ("PATCH", {"disabled": True}), ("PATCH", {"limit": 9}), ("DELETE", None)):
             answer = await send(gateway, method, f"/v1/keys/{live.pk}", key=trying, body=body)
@@ -155,7 +155,7 @@ async def test_a_test_key_manages_test_keys_only(tmp_path: Path, acme: Organizat
 
 
 async def test_only_a_key_with_the_scope_may(tmp_path: Path, acme: Organization) -> None:
-    plain = await asyncio.to_thread(lambda: make_api_key(acme).key)  # every scope, but not this one
+    plain = await in_thread(lambda: make_api_key(acme).key)  # every scope, but not this one
     async with serving(tmp_path) as gateway:
         answer = await send(gateway, "GET", "/v1/keys", key=plain)
         assert (answer.status, answer.json()["error"]["code"]) == (403, "missing_scope")
@@ -164,10 +164,10 @@ async def test_only_a_key_with_the_scope_may(tmp_path: Path, acme: Organization)
 async def test_a_management_key_makes_no_other_and_touches_none(
     tmp_path: Path, acme: Organization, manager: str
 ) -> None:
-    await asyncio.to_thread(make_manager, acme)
+    await in_thread(make_manager, acme)
     async with serving(tmp_path) as gateway:
         made = await send(gateway, "POST", "/v1/keys", key=manager, body={"name": "x"})
-        scopes = await asyncio.to_thread(lambda: ApiKey.objects.get(pk=made.json()["data"]["hash"]).scopes)
+        scopes = await in_thread(lambda: ApiKey.objects.get(pk=made.json()["data"]["hash"]).scopes)
         assert scopes == []
         listed = (await send(gateway, "GET", "/v1/keys", key=manager)).json()["data"]
         managers = [one["hash"] for one in listed if one["name"] == "provisioning"]
@@ -178,7 +178,7 @@ async def test_a_management_key_makes_no_other_and_touches_none(
 
 @pytest.mark.parametrize("loss", ["removed", "demoted"])
 async def test_a_management_key_may_no_more_than_its_maker(tmp_path: Path, acme: Organization, loss: str) -> None:
-    manager = await asyncio.to_thread(make_manager, acme)
+    manager = await in_thread(make_manager, acme)
 
     def lose() -> None:
         membership = Membership.objects.get(organization=acme, role="developer")
@@ -190,7 +190,7 @@ async def test_a_management_key_may_no_more_than_its_maker(tmp_path: Path, acme:
 
     async with serving(tmp_path) as gateway:
         assert (await send(gateway, "GET", "/v1/keys", key=manager)).status == 200
-        await asyncio.to_thread(lose)
+        await in_thread(lose)
         for method, body in (("GET", None), ("POST", {"name": "x"})):
             answer = await send(gateway, method, "/v1/keys", key=manager, body=body)
             assert (answer.status, answer.json()["error"]["code"]) == (403, "management_not_allowed")
@@ -218,7 +218,7 @@ async def test_usage_and_what_is_left_come_from_the_ledger(tmp_path: Path, acme:
             accounts = [stored_records.account_of(record) for record in records]
             ledger.post_segment(segment_id="s", sha256="", records=accounts)
 
-        await asyncio.to_thread(spend)
+        await in_thread(spend)
         shown = (await send(gateway, "GET", f"/v1/keys/{made['hash']}", key=manager)).json()["data"]
         assert (shown["usage"], shown["usage_daily"], shown["byok_usage_monthly"]) == (0.5, 0.5, 0.25)
         assert shown["include_byok_in_limit"]
@@ -227,7 +227,7 @@ async def test_usage_and_what_is_left_come_from_the_ledger(tmp_path: Path, acme:
         assert {name: own[name] for name in own if "usage" in name} == {
             name: shown[name] for name in shown if "usage" in name
         }
-        reader = await asyncio.to_thread(lambda: make_api_key(acme, scopes=("receipts",)).key)
+        reader = await in_thread(lambda: make_api_key(acme, scopes=("receipts",)).key)
         balance = await send(gateway, "GET", "/api/v1/credits", key=reader)
         assert balance.json() == {"data": {"total_credits": 0.0, "total_usage": 0.5}}
 
@@ -251,7 +251,7 @@ async def test_bad_input_is_told(tmp_path: Path, manager: str, body: Any) -> Non
     async with serving(tmp_path) as gateway:
         answer = await send(gateway, "POST", "/v1/keys", key=manager, body=body)
         assert answer.status == 400
-    assert await asyncio.to_thread(ApiKey.objects.count) == 1
+    assert await in_thread(ApiKey.objects.count) == 1
 
 
 async def test_fields_without_a_meaning_here_are_named(tmp_path: Path, manager: str) -> None:
@@ -270,9 +270,9 @@ async def test_the_budget_of_the_page_is_left_alone(tmp_path: Path, acme: Organi
                 organization=acme, name="by hand", scope="api_key", subject=made["hash"], kind="budget", amount=7
             )
 
-        await asyncio.to_thread(by_page)
+        await in_thread(by_page)
         await send(gateway, "PATCH", f"/v1/keys/{made['hash']}", key=manager, body={"limit": None})
-        left = await asyncio.to_thread(lambda: list(Limit.objects.values_list("name", flat=True)))
+        left = await in_thread(lambda: list(Limit.objects.values_list("name", flat=True)))
         assert left == ["by hand"]
 
 
@@ -284,10 +284,10 @@ async def test_webhooks_hear_of_keys_that_the_api_makes(tmp_path: Path, acme: Or
             organization=acme, url="https://example.com", event_types=[webhooks.API_KEY_CREATED], secret_envelope=b""
         )
 
-    await asyncio.to_thread(subscribe)
+    await in_thread(subscribe)
     async with serving(tmp_path) as gateway:
         await send(gateway, "POST", "/v1/keys", key=manager, body={"name": "x"})
-    assert await asyncio.to_thread(WebhookEvent.objects.count) == 1
+    assert await in_thread(WebhookEvent.objects.count) == 1
 
 
 @pytest.mark.parametrize(
