@@ -24,6 +24,7 @@ from gateway.transports import Providers
 from gateway.upstream import Timeouts
 from tests.factories.accounts import Cast
 from tests.factories.calls import make_key
+from tests.gateway.rig import in_thread
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
 OURS = Endpoint("openai/m", "openai", "m", "openai_chat", "http://ours")
@@ -109,7 +110,7 @@ async def test_a_turn_of_the_upkeep_writes_what_concerns_all() -> None:
         for _ in range(3):
             board.fail(endpoint, 1.0, errors.UpstreamTimeout("x"))
     await keeper.tick(writes=False)
-    assert [event.model async for event in ProviderEvent.objects.all()] == ["openai/m"]
+    assert await in_thread(lambda: [event.model for event in ProviderEvent.objects.all()]) == ["openai/m"]
     await keeper.close()
 
 
