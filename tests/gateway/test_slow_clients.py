@@ -43,13 +43,13 @@ async def test_a_client_that_takes_nothing_is_not_the_endpoints_fault(tmp_path: 
             loop = asyncio.get_running_loop()
             await loop.sock_connect(deaf, ("127.0.0.1", gateway.port))
             await loop.sock_sendall(deaf, request_bytes(STREAMED, extra="connection: close\r\n"))
-            async with asyncio.timeout(4):
+            async with asyncio.timeout(15):
                 while not gateway.state.metrics.open_streams:  # noqa: ASYNC110 - the gateway offers no event
                     await asyncio.sleep(0.01)
                 await has_given_up.wait()
                 while await loop.sock_recv(deaf, 1 << 16):
                     pass
-        async with asyncio.timeout(4):
+        async with asyncio.timeout(15):
             while gateway.state.metrics.in_flight:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         figures = row.window.figures(time.perf_counter())
