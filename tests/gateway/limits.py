@@ -53,7 +53,7 @@ class Desk:
         }
         self.router = make_router(catalog, book, registry.build(settings))
         self.second = 1000.0
-        self.book = book
+        self.book, self.catalog = book, catalog
         self.admission = Admission(
             book=book,
             catalog=catalog,
