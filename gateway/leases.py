@@ -270,7 +270,8 @@ class RedisBank:
                 lease.sequence = next(self._reports)
                 lease.pending = purse.unreported
             starts_at = purse.starts_at
-            answer: list[Any] = await self._budget(
+            answer: list[Any] = await self._asked(
+                self._budget,
                 keys=[lease.key],
                 args=[
                     self._process,
@@ -301,6 +302,19 @@ class RedisBank:
                 return
             floor = await self._start_over(meter, lease)
 
+    async def _asked(self, script: Any, *, keys: list[str], args: list[Any]) -> Any:
+        """Run a script; once more on a new connection where the first try ends badly.
+
+        A process that stood still for a second finds its answers late: that is no word on Redis. Reports are numbered,
+        so none counts twice.
+        """
+        try:
+            return await script(keys=keys, args=args)
+        except (RedisError, OSError):
+            if self._is_away():
+                raise
+            return await script(keys=keys, args=args)
+
     async def _start_over(self, meter: Meter, lease: _Lease) -> int:
         """Forget what was reported and return what ledger and spool know, which is all of that and what was not."""
         purse = meter.purse
@@ -317,7 +331,8 @@ class RedisBank:
         kept = 0 if window.is_alone else max(0, window.held)
         pairs = [part for pair in corrections.items() for part in pair]
         try:
-            granted, used, second, wait_s = await self._window(
+            granted, used, second, wait_s = await self._asked(
+                self._window,
                 keys=[lease.key],
                 args=[window.limit, needed, wished, window.lease_second, kept, *pairs],
             )

@@ -93,24 +93,8 @@ def parts(
         ]
     if switched is not None:
         found["session"] = switched
-    # The only candidate of a pinned model is the one that was chosen: the record's own columns name it.
-    if decision is not None and len(decision.candidates) > 1:
-        passed = sorted((one for one in decision.candidates if not one.gate), key=by_cost)
-        stopped = [one for one in decision.candidates if one.gate]
-        found["candidates"] = [candidate(one) for one in (*passed[:_MOST_SHOWN], *stopped[:_MOST_SHOWN])]
-        found["funnel"] = {"passed": len(passed), **Counter(one.gate for one in stopped)}
     if decision is not None:
-        if len(decision.endpoints) > 1:
-            found["fallback_chain"] = decision.fallback_chain[:_MOST_SHOWN]
-        if decision.estimated_input_tokens is not None:
-            found["estimate"] = {
-                "input_tokens": decision.estimated_input_tokens,
-                "cost_usd": usd(decision.estimated_cost_nanousd),
-            }
-        if decision.applied:
-            found["applied"] = decision.applied
-        if decision.warnings:
-            found["warnings"] = [retirement_warning(model, day) for model, day in decision.warnings]
+        found.update(_decided(decision))
         not_applied = (*decision.not_applied, *not_applied)
     if not_applied:
         found["not_applied"] = not_applied
@@ -123,6 +107,43 @@ def parts(
     if downgrade is not None:
         found["downgrade"] = downgrade
     return orjson.dumps(found).decode()
+
+
+_DECIDED: dict[int, tuple[Decision, dict[str, Any]]] = {}
+_MOST_DECIDED = 256
+
+
+def _decided(decision: Decision) -> dict[str, Any]:
+    """Return what a receipt says of a decision. Most calls share a few remembered ones: each is told once.
+
+    What is kept holds the decision, so its id cannot become another's.
+    """
+    known = _DECIDED.get(id(decision))
+    if known is not None:
+        return known[1]
+    found: dict[str, Any] = {}
+    # The only candidate of a pinned model is the one that was chosen: the record's own columns name it.
+    if len(decision.candidates) > 1:
+        passed = sorted((one for one in decision.candidates if not one.gate), key=by_cost)
+        stopped = [one for one in decision.candidates if one.gate]
+        found["candidates"] = [candidate(one) for one in (*passed[:_MOST_SHOWN], *stopped[:_MOST_SHOWN])]
+        found["funnel"] = {"passed": len(passed), **Counter(one.gate for one in stopped)}
+    if len(decision.endpoints) > 1:
+        found["fallback_chain"] = decision.fallback_chain[:_MOST_SHOWN]
+    if decision.estimated_input_tokens is not None:
+        found["estimate"] = {
+            "input_tokens": decision.estimated_input_tokens,
+            "cost_usd": usd(decision.estimated_cost_nanousd),
+        }
+    if decision.applied:
+        found["applied"] = decision.applied
+    if decision.warnings:
+        found["warnings"] = [retirement_warning(model, day) for model, day in decision.warnings]
+    if decision.estimated_input_tokens is None:  # remembered: a decision of one call has an estimate of its own
+        if len(_DECIDED) >= _MOST_DECIDED:
+            _DECIDED.clear()
+        _DECIDED[id(decision)] = (decision, found)
+    return found
 
 
 def retirement_warning(model: str, day: str) -> str:

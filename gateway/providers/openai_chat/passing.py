@@ -122,6 +122,10 @@ class PassedCompletion(Completion):
             cost += b'"cost_details":%b,' % orjson.dumps(cost_details)
         tail = b',"provider":%b' % orjson.dumps(provider)
         tail += b',"x_kairosroute":%b}' % orjson.dumps(x_kairosroute) if x_kairosroute else b"}"
+        if name < reason_end < usage and not answer_id:  # as OpenAI orders them
+            model = orjson.dumps(self._endpoint.model)
+            between, rest = data[name_end:reason_end], data[reason_end:usage]
+            return b"".join((data[:name], model, between, native, rest, cost, data[usage:end], tail))
         changes = [
             (name, name_end, orjson.dumps(self._endpoint.model)),
             (reason_end, reason_end, native),
@@ -145,13 +149,17 @@ def _string_after(data: bytes, key: bytes) -> tuple[int, int]:
 
 
 NOT_DECODED: dict[str, Any] = {}
-_SPLICED = (b'"model":', b'"usage":', b'"finish_reason":')
 
 
 def read(data: bytes, *, endpoint: Endpoint) -> PassedCompletion | None:
     """Return the answer for passing through, None when it needs completing or is no answer at all."""
     # A key inside a string would be escaped, so one occurrence is the top-level field.
-    if any(data.count(key) != 1 for key in _SPLICED) or b'"cost":' in data:
+    if (
+        data.count(b'"model":') != 1
+        or data.count(b'"usage":') != 1
+        or data.count(b'"finish_reason":') != 1
+        or b'"cost":' in data
+    ):
         return None
     try:
         answer = _decode(data)
