@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +19,7 @@ from gateway.catalog.prices import PriceBook
 from gateway.context import KeySnapshot
 from tests.factories.calls import make_key
 from tests.gateway.limits import make_limit
-from tests.gateway.rig import ANSWER, WHOLE_STREAM, Reply, answering, ask, chunk, chunked, http, running
+from tests.gateway.rig import ANSWER, WHOLE_STREAM, Reply, answering, ask, chunk, chunked, http, in_thread, running
 from tests.gateway.test_bringing_keys import held, owner
 from tests.gateway.test_key_endpoint import look
 
@@ -165,6 +164,6 @@ async def test_every_place_tells_the_same_amount(
         elif is_counted:
             assert meter.window is not None
             assert meter.window.used == record.input_tokens + record.output_tokens
-    booked, billed_in_all, by_key = await asyncio.to_thread(posted, record)
+    booked, billed_in_all, by_key = await in_thread(posted, record)
     assert (booked, billed_in_all) == (record.booked_nanousd, billed)
     assert (by_key.billed.total, by_key.byok.monthly) == (billed, cost if source == "byok" else 0)
