@@ -21,7 +21,8 @@ from gateway.catalog.prices import PriceBook
 from gateway.fallback import Traits, TraitsOf
 from gateway.health.board import Board, Row
 from gateway.health.upkeep import Upkeep
-from gateway.leases import LeasedWindow, RedisBank
+from gateway.leased_window import LeasedWindow
+from gateway.leases import RedisBank
 from gateway.limit_alerts import Herald
 from gateway.metrics import Metrics
 from gateway.providers import quirks, registry

@@ -17,6 +17,7 @@ from tests.conformance.conftest import Gateway
 RUNNABLE, SKIPPED = 42, 8
 
 
+# LangChain's suite lives in an environment of its own; `make conformance` installs it.
 @pytest.mark.skipif(
     not is_installed("langchain"), reason="langchain-tests in its pinned version: make conformance installs it"
 )

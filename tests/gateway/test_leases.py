@@ -18,7 +18,8 @@ from billing import ledger
 from gateway import errors, periods
 from gateway.catalog import loader
 from gateway.draft import Draft
-from gateway.leases import LeasedWindow, RedisBank
+from gateway.leased_window import LeasedWindow
+from gateway.leases import RedisBank
 from gateway.spend import Spend
 from tests.factories.calls import make_key as any_key
 from tests.factories.records import make_record
@@ -43,6 +44,7 @@ async def store() -> AsyncIterator[Any]:
     """A Redis with nothing of ours in it."""
     client = redis.Redis.from_url(URL, socket_connect_timeout=1, socket_timeout=1)
     try:
+        # Leases are tested over a real Redis, which the embedded profile does not have.
         await client.ping()
     except OSError:
         await client.aclose()
@@ -253,7 +255,8 @@ import django
 django.setup()
 from pathlib import Path
 from gateway import errors
-from gateway.leases import LeasedWindow, RedisBank
+from gateway.leased_window import LeasedWindow
+from gateway.leases import RedisBank
 from tests.gateway.limits import Desk, make_key, make_limit
 
 async def main(url, directory, seed, organization_id):

@@ -22,7 +22,7 @@ async def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield FileShelf(tmp_path / "answers", max_bytes=1 << 20)
         return
     url = os.environ.get("REDIS_URL", "")
-    if not url:
+    if not url:  # the embedded profile keeps files, and has no Redis
         pytest.skip("REDIS_URL names no Redis: `make test-full` does")
     made = RedisShelf(url)
     yield made

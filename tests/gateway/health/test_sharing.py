@@ -94,6 +94,7 @@ async def store() -> AsyncIterator[Any]:
         await client.ping()
     except (OSError, redis.RedisError):
         await client.aclose()
+        # Sharing is between processes over a real Redis; the embedded profile has one process and no Redis.
         pytest.skip(f"no Redis answers at {URL}")
     await client.delete(STREAM)
     yield client
